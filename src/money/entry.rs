@@ -1,0 +1,145 @@
+//! What one attempt cost: the line that goes into the ledger.
+
+use std::fmt;
+
+use crate::clock::Timestamp;
+use crate::pool::{AccountId, KeyId};
+use crate::upstream::Endpoint;
+
+use super::Usd;
+
+/// potluck's own id of one client request (UUID version 7); its attempts share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub uuid::Uuid);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+/// OpenRouter's id of a generation (`gen-…`): letters, digits, `-` and `_`, at most 128 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GenerationId(Box<str>);
+
+impl GenerationId {
+    /// Accept an id as the upstream sent it, or `None` when it does not have an id's shape.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let fits = !text.is_empty() && text.len() <= 128;
+        let clean = text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        if !fits || !clean {
+            return None;
+        }
+        std::str::from_utf8(text).ok().map(|id| Self(id.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the upstream charged for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Exactly this, from the upstream's own figures, or zero because nothing was sent or a provider never ran.
+    Known(Usd),
+    /// Not known yet: never counted as zero. The entry is in suspense until the reconciler finds the amount.
+    Unknown,
+}
+
+/// Token counts of an attempt, as far as the upstream reported them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Input tokens, cached ones included.
+    pub prompt: Option<u64>,
+    /// Output tokens, reasoning included.
+    pub completion: Option<u64>,
+    /// Input tokens that were read from a provider's prompt cache.
+    pub cached: Option<u64>,
+    /// Output tokens spent on reasoning.
+    pub reasoning: Option<u64>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The upstream answered and the answer was passed on whole.
+    Answered,
+    /// The upstream answered 2xx and reported an error inside the body.
+    FailedInside,
+    /// OpenRouter refused before a provider ran, for a fault of the key or its account; another key was or may be tried.
+    KeyRefused,
+    /// The upstream refused or failed for a reason that is not the key's; passed on to the client.
+    Refused,
+    /// No connection could be made, or nothing was sent: certainly not billed.
+    Unreachable,
+    /// The upstream broke off or timed out after the request went out.
+    Broken,
+    /// The client went away before the end.
+    ClientGone,
+}
+
+impl Outcome {
+    /// Every outcome, for metric labels and tests.
+    pub const ALL: [Self; 7] = [
+        Self::Answered,
+        Self::FailedInside,
+        Self::KeyRefused,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Broken,
+        Self::ClientGone,
+    ];
+
+    /// The stable name used in the ledger, metrics and the admin API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::FailedInside => "failed_inside",
+            Self::KeyRefused => "key_refused",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Broken => "broken",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// The outcome of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|o| o.name() == name)
+    }
+}
+
+/// One attempt at serving one request with one key. Written once, never changed; a later finding is a correction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When the attempt was settled.
+    pub at: Timestamp,
+    /// The client request it belongs to.
+    pub request: RequestId,
+    /// First attempt is 1.
+    pub attempt: u16,
+    /// The key that was used.
+    pub key: KeyId,
+    /// The key's account, where known by then.
+    pub account: Option<AccountId>,
+    /// Which endpoint was called.
+    pub endpoint: Endpoint,
+    /// The model the request asked for, or the one the answer named.
+    pub model: Option<Box<str>>,
+    /// The upstream's id, where it sent one.
+    pub generation: Option<GenerationId>,
+    /// Token counts, where reported.
+    pub tokens: Tokens,
+    /// What was charged.
+    pub cost: Cost,
+    /// The donor's own provider bill under BYOK (`cost_details.upstream_inference_cost`), outside OpenRouter's charge.
+    pub byok: Option<Usd>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The upstream's status code, where a response head arrived.
+    pub status: Option<u16>,
+    /// Milliseconds from the attempt's start to its end.
+    pub duration_ms: u32,
+}

@@ -1,0 +1,7 @@
+//! Money: exact amounts and what a ledger entry holds. Pure: no clock, no I/O, no lock.
+
+mod entry;
+mod usd;
+
+pub use entry::{Cost, Entry, GenerationId, Outcome, RequestId, Tokens};
+pub use usd::{Usd, UsdError};
