@@ -1,0 +1,130 @@
+//! One key in the pool, and what the indexes must say about it.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::money::Usd;
+use crate::secret::Credential;
+
+use super::index::Entry;
+use super::order::Rank;
+use super::{AccountId, Cause, Health, KeyId, KeyState};
+
+/// A key with everything known about it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub id: KeyId,
+    pub credential: Arc<Credential>,
+    pub account: Option<AccountId>,
+    pub state: KeyState,
+    pub trial: Trial,
+    /// What it has paid through us.
+    pub spent: Usd,
+    /// What `spent` was when `state.remaining` was learned: the difference is gone since.
+    pub spent_at_evidence: Usd,
+    /// Left of the key's own limit, as of the last evidence.
+    pub limit_left: Option<Usd>,
+    /// Left on the account, as of the last evidence.
+    pub credit_left: Option<Usd>,
+    /// Statements in a row that OpenRouter does not know the key.
+    pub rejections: u8,
+    /// When it was last handed out to be asked about.
+    pub asked_at: Option<Timestamp>,
+    /// When it was last chosen, as a count of choices.
+    pub turn: u64,
+    /// What the indexes hold about it now.
+    pub indexed: Entry,
+}
+
+/// Whether a healthy key still has to prove itself: it came back by a timer or on evidence, and one request decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// Nothing to prove.
+    None,
+    /// The next request is the trial.
+    Waiting,
+    /// A request is out; at the latest then the next may try.
+    Running { until: Timestamp },
+}
+
+/// Weights count thousandths of a dollar: 100,000 keys of any balance still sum up in 64 bits.
+const WEIGHT_UNIT_PICO: i64 = 1_000_000_000;
+/// What a key of unknown credit weighs: as much as one with $5.
+const WEIGHT_UNKNOWN: u64 = 5_000;
+
+impl Slot {
+    pub fn new(
+        id: KeyId,
+        credential: Arc<Credential>,
+        account: Option<AccountId>,
+        state: KeyState,
+        spent: Usd,
+    ) -> Self {
+        // A healthy key with strikes against it came back but has not served since: a restart does not acquit it.
+        let unproven = state.health == Health::Healthy && state.strikes > 0;
+        Self {
+            id,
+            credential,
+            account,
+            trial: if unproven { Trial::Waiting } else { Trial::None },
+            spent,
+            spent_at_evidence: spent,
+            limit_left: None,
+            credit_left: None,
+            rejections: u8::from(state.cause == Cause::Doubted),
+            asked_at: None,
+            turn: 0,
+            indexed: Entry::default(),
+            state,
+        }
+    }
+
+    pub fn is_well(&self) -> bool {
+        self.state.health == Health::Healthy
+    }
+
+    /// Take note of what is left, from both kinds of evidence: the smaller one binds.
+    pub fn learn_remaining(&mut self) {
+        self.state.remaining = match (self.limit_left, self.credit_left) {
+            (Some(limit), Some(credit)) => Some(limit.min(credit)),
+            (limit, credit) => limit.or(credit),
+        };
+        self.spent_at_evidence = self.spent;
+    }
+
+    /// What the indexes must hold about this key.
+    pub fn entry(&self) -> Entry {
+        let well = self.is_well();
+        let (running, trial_until) = match self.trial {
+            Trial::Running { until } => (true, Some(until)),
+            Trial::None | Trial::Waiting => (false, None),
+        };
+        let rest_until = self.state.until.filter(|_| !well);
+        let free_until = self.state.free_until;
+        let free_back = match (well, rest_until) {
+            (true, _) => free_until,
+            (false, Some(rest)) => Some(free_until.map_or(rest, |free| free.max(rest))),
+            (false, None) => None,
+        };
+        Entry {
+            health: Some(self.state.health),
+            // A depleted key serves neither lane. A negative balance is refused on free models, too (`openrouter-api.md`
+            // 5.3). What a used-up key limit means for them is not documented, and finding out by trying would burn the
+            // account's daily free requests: refused attempts count.
+            ready: [well && !running, well && !running && free_until.is_none()],
+            running,
+            back: [rest_until, free_back],
+            wake: [rest_until, free_until, trial_until].into_iter().flatten().min(),
+            probe: self.state.probe_at,
+            rank: Rank { weight: self.weight(), spent: self.spent, turn: self.turn },
+        }
+    }
+
+    fn weight(&self) -> u64 {
+        let Some(remaining) = self.state.remaining else { return WEIGHT_UNKNOWN };
+        let since = self.spent.checked_sub(self.spent_at_evidence).unwrap_or(Usd::ZERO);
+        let left = remaining.checked_sub(since).unwrap_or(Usd::ZERO);
+        // Evidence is hours old at times: a key that looks empty keeps a small chance until it says so itself.
+        u64::try_from(left.as_pico() / WEIGHT_UNIT_PICO).unwrap_or(0).max(1)
+    }
+}
