@@ -1,0 +1,123 @@
+//! The calls the writer carries out for somebody who waits. This set, not SQL, is what another kind of store would have
+//! to offer.
+
+use rusqlite::{Connection, Transaction};
+use tokio::sync::oneshot;
+
+use crate::clock::Timestamp;
+use crate::pool::{AccountId, Health, KeyId};
+
+use super::error::StoreError;
+use super::record::{Job, NewKey, Settlement};
+use super::seal::Sealer;
+use super::{keys, ledger, query};
+
+/// Where an answer goes. Dropped without one, the caller hears that the write failed.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A call to the writer.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Store a key.
+    AddKey { key: Box<NewKey>, at: Timestamp, reply: Reply<KeyId> },
+    /// Wipe a key.
+    RemoveKey { id: KeyId, at: Timestamp, reply: Reply<()> },
+    /// Note that an operator set a key's health; the state itself goes the way of all states.
+    NoteHealth { id: KeyId, health: Health, at: Timestamp, reply: Reply<()> },
+    /// Find or make an account.
+    Account { name: String, reply: Reply<AccountId> },
+    /// Put a key into an account.
+    SetAccount { id: KeyId, account: AccountId, reply: Reply<()> },
+    /// Close an entry in suspense with its cost.
+    Settle { id: u64, found: Box<Settlement>, reply: Reply<bool> },
+    /// Schedule the next lookup of an entry in suspense.
+    RetryLater { id: u64, due_at: Option<Timestamp>, reply: Reply<()> },
+    /// Bind a job to its key.
+    AddJob { job: Job, reply: Reply<()> },
+    /// Nothing: to be told when everything before is durable.
+    Flush { reply: Reply<()> },
+}
+
+/// Why a call did not do what it should.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It was not to be done; the file is well.
+    Refused(StoreError),
+    /// SQLite could not.
+    Broken(rusqlite::Error),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => Self::Refused(StoreError::unwritable(&error)),
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+/// An answer held back until the transaction is durable.
+pub(super) type Answer = Box<dyn FnOnce()>;
+
+impl Command {
+    /// Carry the call out within `transaction`. An error is the whole transaction's.
+    pub(super) fn run(self, transaction: &mut Transaction<'_>, sealer: &Sealer) -> rusqlite::Result<Answer> {
+        match self {
+            Self::AddKey { key, at, reply } => within(transaction, reply, |c| {
+                let id = keys::add(c, sealer, &key)?;
+                keys::audit(c, at, "key_added", id, key.label.as_deref())?;
+                Ok(id)
+            }),
+            Self::RemoveKey { id, at, reply } => within(transaction, reply, |c| {
+                keys::remove(c, id)?;
+                Ok(keys::audit(c, at, "key_removed", id, None)?)
+            }),
+            Self::NoteHealth { id, health, at, reply } => {
+                within(transaction, reply, |c| Ok(keys::audit(c, at, "health_set", id, Some(health.name()))?))
+            }
+            Self::Account { name, reply } => within(transaction, reply, |c| keys::account(c, &name)),
+            Self::SetAccount { id, account, reply } => {
+                within(transaction, reply, |c| keys::set_account(c, id, account))
+            }
+            Self::Settle { id, found, reply } => within(transaction, reply, |c| ledger::settle(c, id, &found)),
+            Self::RetryLater { id, due_at, reply } => {
+                within(transaction, reply, |c| ledger::retry_later(c, id, due_at))
+            }
+            Self::AddJob { job, reply } => within(transaction, reply, |c| Ok(query::add_job(c, &job)?)),
+            Self::Flush { reply } => within(transaction, reply, |_| Ok(())),
+        }
+    }
+
+    /// Whether something was deleted that must not live on in the log.
+    pub(super) fn wipes(&self) -> bool {
+        matches!(self, Self::RemoveKey { .. })
+    }
+}
+
+/// Run `act` whole or not at all.
+fn within<T: 'static>(
+    transaction: &mut Transaction<'_>,
+    reply: Reply<T>,
+    act: impl FnOnce(&Connection) -> Result<T, Failed>,
+) -> rusqlite::Result<Answer> {
+    let savepoint = transaction.savepoint()?;
+    let result = match act(&savepoint) {
+        Ok(value) => {
+            savepoint.commit()?;
+            Ok(value)
+        }
+        Err(Failed::Refused(error)) => {
+            savepoint.finish()?;
+            Err(error)
+        }
+        Err(Failed::Broken(error)) => return Err(error),
+    };
+    // Nobody may be waiting any more: the call is carried out all the same.
+    Ok(Box::new(move || drop(reply.send(result))))
+}

@@ -1,0 +1,169 @@
+//! Sums over ledger entries: by day and key, by key, and of the whole pool. Written in the entries' own transaction.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use crate::clock::Day;
+use crate::money::{Outcome, Usd};
+use crate::pool::KeyId;
+
+use super::column::{count, uncount};
+use super::record::TokenTotals;
+
+/// The row that holds the whole pool. SQLite numbers keys from 1.
+pub(super) const POOL: KeyId = KeyId(0);
+const COLUMNS: usize = 14;
+
+/// The figures of one row of `day_totals` or `key_totals`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    /// Client requests whose first entry this is.
+    pub requests: i64,
+    /// Attempts by outcome, in the order of [`Outcome::ALL`].
+    pub outcomes: [i64; 7],
+    /// Prompt, completion, cached, reasoning.
+    pub tokens: [i64; 4],
+    /// Spent, in pico-dollars.
+    pub pico: i64,
+    /// BYOK bills, in pico-dollars.
+    pub byok: i64,
+}
+
+impl Figures {
+    fn columns(&self) -> [i64; COLUMNS] {
+        let Self { requests, outcomes: [a, b, c, d, e, f, g], tokens: [h, i, j, k], pico, byok } = *self;
+        [requests, a, b, c, d, e, f, g, h, i, j, k, pico, byok]
+    }
+
+    fn from_columns([requests, a, b, c, d, e, f, g, h, i, j, k, pico, byok]: [i64; COLUMNS]) -> Self {
+        Self { requests, outcomes: [a, b, c, d, e, f, g], tokens: [h, i, j, k], pico, byok }
+    }
+
+    /// Read the figures from `row`, beginning at column `from`.
+    pub(super) fn read(row: &Row<'_>, from: usize) -> rusqlite::Result<Self> {
+        let mut columns = [0; COLUMNS];
+        for (at, column) in (from..).zip(&mut columns) {
+            *column = row.get(at)?;
+        }
+        Ok(Self::from_columns(columns))
+    }
+
+    /// Add `other`. A sum beyond 64 bits is held at the limit and reported: the books say so rather than stop, and
+    /// `verify` will not find them in balance.
+    pub(super) fn add(&mut self, other: &Self) {
+        let mut sums = self.columns();
+        for (sum, more) in sums.iter_mut().zip(other.columns()) {
+            *sum = sum.checked_add(more).unwrap_or_else(|| {
+                tracing::error!("a ledger total is beyond what can be counted");
+                sum.saturating_add(more)
+            });
+        }
+        *self = Self::from_columns(sums);
+    }
+
+    pub(super) fn count_outcome(&mut self, outcome: Outcome) {
+        if let Some(counter) = Outcome::ALL.iter().position(|o| *o == outcome).and_then(|at| self.outcomes.get_mut(at))
+        {
+            *counter += 1;
+        }
+    }
+
+    pub(super) fn attempts(&self) -> [u64; 7] {
+        self.outcomes.map(uncount)
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        let [answered, ..] = self.attempts();
+        answered
+    }
+
+    pub(super) fn token_totals(&self) -> TokenTotals {
+        let [prompt, completion, cached, reasoning] = self.tokens.map(uncount);
+        TokenTotals { prompt, completion, cached, reasoning }
+    }
+
+    pub(super) fn spent(&self) -> Usd {
+        Usd::from_pico(self.pico)
+    }
+}
+
+/// What a transaction adds to the sums.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    by_day: BTreeMap<(Day, KeyId), Figures>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, day: Day, key: KeyId, figures: &Figures) {
+        self.by_day.entry((day, key)).or_default().add(figures);
+        self.by_day.entry((day, POOL)).or_default().add(figures);
+    }
+
+    /// The sums by day and key, the pool's among them.
+    pub(super) fn by_day(&self) -> &BTreeMap<(Day, KeyId), Figures> {
+        &self.by_day
+    }
+
+    /// The sums by key, the pool's among them.
+    pub(super) fn by_key(&self) -> BTreeMap<KeyId, Figures> {
+        let mut by_key = BTreeMap::<KeyId, Figures>::new();
+        for ((_, key), figures) in &self.by_day {
+            by_key.entry(*key).or_default().add(figures);
+        }
+        by_key
+    }
+
+    /// Add everything to the stored sums.
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        for ((day, key), more) in &self.by_day {
+            add_to(connection, READ_DAY, WRITE_DAY, &[i64::from(day.number()), i64::from(key.0)], more)?;
+        }
+        for (key, more) in self.by_key() {
+            add_to(connection, READ_KEY, WRITE_KEY, &[i64::from(key.0)], &more)?;
+        }
+        Ok(())
+    }
+}
+
+const READ_DAY: &str = "SELECT requests, answered, failed_inside, key_refused, refused, unreachable, broken, client_gone, \
+     prompt, completion, cached, reasoning, pico, byok FROM day_totals WHERE day = ?1 AND key = ?2";
+const WRITE_DAY: &str = "REPLACE INTO day_totals (day, key, requests, answered, failed_inside, key_refused, refused, \
+     unreachable, broken, client_gone, prompt, completion, cached, reasoning, pico, byok) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+const READ_KEY: &str = "SELECT requests, answered, failed_inside, key_refused, refused, unreachable, broken, client_gone, \
+     prompt, completion, cached, reasoning, pico, byok FROM key_totals WHERE key = ?1";
+const WRITE_KEY: &str = "REPLACE INTO key_totals (key, requests, answered, failed_inside, key_refused, refused, \
+     unreachable, broken, client_gone, prompt, completion, cached, reasoning, pico, byok) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+/// The sum is made here and not in SQL: SQLite turns an overflowing sum into a float.
+fn add_to(
+    connection: &Connection,
+    read: &'static str,
+    write: &'static str,
+    place: &[i64],
+    more: &Figures,
+) -> rusqlite::Result<()> {
+    let known =
+        connection.prepare_cached(read)?.query_row(params_from_iter(place), |row| Figures::read(row, 0)).optional()?;
+    let mut sum = known.unwrap_or_default();
+    sum.add(more);
+    let values = place.iter().copied().chain(sum.columns());
+    connection.prepare_cached(write)?.execute(params_from_iter(values)).map(drop)
+}
+
+/// The figures of one entry's tokens and amounts; counts of requests and outcomes are the caller's.
+pub(super) fn amounts(tokens: [Option<i64>; 4], pico: Option<i64>, byok: Option<i64>) -> Figures {
+    Figures {
+        tokens: tokens.map(Option::unwrap_or_default),
+        pico: pico.unwrap_or_default(),
+        byok: byok.unwrap_or_default(),
+        ..Figures::default()
+    }
+}
+
+/// Token counts in column order.
+pub(super) fn token_columns(tokens: &crate::money::Tokens) -> [Option<i64>; 4] {
+    [tokens.prompt, tokens.completion, tokens.cached, tokens.reasoning].map(|tokens| tokens.map(count))
+}

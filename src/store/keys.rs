@@ -1,0 +1,233 @@
+//! Rows of keys and accounts: sealed going in, opened coming out.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use crate::clock::Timestamp;
+use crate::money::Usd;
+use crate::pool::{AccountId, Cause, Health, KeyId, KeyState};
+use crate::secret::Fingerprint;
+
+use super::column::{self, maybe_time, time};
+use super::command::Failed;
+use super::error::StoreError;
+use super::record::{Loaded, NewKey, StoredKey};
+use super::seal::Sealer;
+
+/// Store a key. Its id is part of what its sealed text is bound to, so the row is made first and the text put in then.
+pub(super) fn add(connection: &Connection, sealer: &Sealer, key: &NewKey) -> Result<KeyId, Failed> {
+    let fingerprint = key.credential.fingerprint();
+    if let Some(present) = find(connection, &fingerprint)? {
+        return Err(StoreError::KeyPresent(present).into());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO keys (fingerprint, sealed, label, donor_id, donor_name, account, added_at, \
+             health, since, cause, strikes, verified) \
+             VALUES (:fingerprint, x'', :label, :donor_id, :donor_name, :account, :added_at, 'healthy', 0, 'fresh', 0, 0)",
+        )?
+        .execute(named_params! {
+            ":fingerprint": fingerprint.0,
+            ":label": key.label,
+            ":donor_id": key.donor_id,
+            ":donor_name": key.donor_name,
+            ":account": key.account.map(|account| account.0),
+            ":added_at": key.added_at.as_millis(),
+        })?;
+    let number = u32::try_from(connection.last_insert_rowid());
+    let id = KeyId(number.map_err(|_| StoreError::damaged("key ids are used up"))?);
+    let sealed = sealer.seal_key(id, &key.credential).map_err(StoreError::from)?;
+    connection.prepare_cached("UPDATE keys SET sealed = ?2 WHERE id = ?1")?.execute((id.0, sealed))?;
+    save_state(connection, id, &key.state)?;
+    Ok(id)
+}
+
+fn find(connection: &Connection, fingerprint: &Fingerprint) -> rusqlite::Result<Option<KeyId>> {
+    connection
+        .prepare_cached("SELECT id FROM keys WHERE fingerprint = ?1")?
+        .query_row((fingerprint.0,), |row| column::key(row, 0))
+        .optional()
+}
+
+/// Forget a key and everything donors said about it. Its ledger entries stay.
+pub(super) fn remove(connection: &Connection, id: KeyId) -> Result<(), Failed> {
+    match connection.prepare_cached("DELETE FROM keys WHERE id = ?1")?.execute((id.0,))? {
+        0 => Err(StoreError::NoSuchKey(id).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Write a key's state. A key that is gone has none.
+pub(super) fn save_state(connection: &Connection, id: KeyId, state: &KeyState) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE keys SET health = :health, since = :since, until = :until, cause = :cause, note = :note, \
+             free_until = :free_until, strikes = :strikes, verified = :verified, probe_at = :probe_at, \
+             remaining = :remaining WHERE id = :id",
+        )?
+        .execute(named_params! {
+            ":id": id.0,
+            ":health": state.health.name(),
+            ":since": state.since.as_millis(),
+            ":until": column::millis(state.until),
+            ":cause": cause_name(state.cause),
+            ":note": state.note,
+            ":free_until": column::millis(state.free_until),
+            ":strikes": state.strikes,
+            ":verified": state.verified,
+            ":probe_at": column::millis(state.probe_at),
+            ":remaining": state.remaining.map(Usd::as_pico),
+        })
+        .map(drop)
+}
+
+/// The account of that name, made when there is none.
+pub(super) fn account(connection: &Connection, name: &str) -> Result<AccountId, Failed> {
+    connection
+        .prepare_cached("INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING")?
+        .execute((name,))?;
+    let id = connection
+        .prepare_cached("SELECT id FROM accounts WHERE name = ?1")?
+        .query_row((name,), |row| row.get(0).map(AccountId))?;
+    Ok(id)
+}
+
+/// Say which account a key spends from.
+pub(super) fn set_account(connection: &Connection, id: KeyId, account: AccountId) -> Result<(), Failed> {
+    match connection.prepare_cached("UPDATE keys SET account = ?2 WHERE id = ?1")?.execute((id.0, account.0))? {
+        0 => Err(StoreError::NoSuchKey(id).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether any key is stored.
+pub(super) fn any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM keys LIMIT 1")?.exists([])
+}
+
+/// Everything about keys and accounts.
+pub(super) fn load(connection: &Connection, sealer: &Sealer) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let mut accounts = connection.prepare_cached("SELECT id, name FROM accounts ORDER BY id")?;
+    for account in accounts.query_map([], |row| Ok((AccountId(row.get(0)?), row.get(1)?)))? {
+        loaded.accounts.push(account?);
+    }
+    let mut keys = connection.prepare_cached(
+        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0), \
+         health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining \
+         FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
+    )?;
+    let mut rows = keys.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = column::key(row, 0)?;
+        match read_key(row, id, sealer)? {
+            Some(key) => loaded.keys.push(key),
+            None => {
+                tracing::error!(key = %id, "this key's row was changed and does not open: not served, left as it is");
+                loaded.damaged.push(id);
+            }
+        }
+    }
+    Ok(loaded)
+}
+
+/// `None` when the sealed text does not open in this row.
+fn read_key(row: &Row<'_>, id: KeyId, sealer: &Sealer) -> Result<Option<StoredKey>, StoreError> {
+    let fingerprint = Fingerprint(row.get(1)?);
+    let sealed: Vec<u8> = row.get(2)?;
+    let Some(credential) = sealer.open_key(id, &fingerprint, &sealed) else { return Ok(None) };
+    let key = NewKey {
+        credential: Arc::new(credential),
+        label: row.get(3)?,
+        donor_id: row.get(4)?,
+        donor_name: row.get(5)?,
+        account: row.get::<_, Option<u32>>(6)?.map(AccountId),
+        added_at: time(row, 7)?,
+        // A state that cannot be read must not become a healthy one.
+        state: read_state(row, 9).map_err(|error| StoreError::damaged(format!("the state of key {id}: {error}")))?,
+    };
+    Ok(Some(StoredKey { id, key, spent: Usd::from_pico(row.get(8)?) }))
+}
+
+fn read_state(row: &Row<'_>, from: usize) -> rusqlite::Result<KeyState> {
+    let health: String = row.get(from)?;
+    let cause: String = row.get(from + 3)?;
+    Ok(KeyState {
+        health: Health::from_name(&health).ok_or_else(|| column::odd(from, "a health state"))?,
+        since: time(row, from + 1)?,
+        until: maybe_time(row, from + 2)?,
+        cause: cause_from_name(&cause).ok_or_else(|| column::odd(from + 3, "a cause"))?,
+        note: row.get(from + 4)?,
+        free_until: maybe_time(row, from + 5)?,
+        strikes: row.get(from + 6)?,
+        verified: row.get(from + 7)?,
+        probe_at: maybe_time(row, from + 8)?,
+        remaining: row.get::<_, Option<i64>>(from + 9)?.map(Usd::from_pico),
+    })
+}
+
+/// Every cause, for reading them back.
+const CAUSES: [Cause; 12] = [
+    Cause::Fresh,
+    Cause::Operator,
+    Cause::KeyLimit,
+    Cause::Budget,
+    Cause::Credit,
+    Cause::InFlight,
+    Cause::Doubted,
+    Cause::Rejected,
+    Cause::Barred,
+    Cause::Expired,
+    Cause::Recovering,
+    Cause::Evidence,
+];
+
+/// The names stand in files: never change one.
+const fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Fresh => "fresh",
+        Cause::Operator => "operator",
+        Cause::KeyLimit => "key_limit",
+        Cause::Budget => "budget",
+        Cause::Credit => "credit",
+        Cause::InFlight => "in_flight",
+        Cause::Doubted => "doubted",
+        Cause::Rejected => "rejected",
+        Cause::Barred => "barred",
+        Cause::Expired => "expired",
+        Cause::Recovering => "recovering",
+        Cause::Evidence => "evidence",
+    }
+}
+
+fn cause_from_name(name: &str) -> Option<Cause> {
+    CAUSES.into_iter().find(|cause| cause_name(*cause) == name)
+}
+
+/// A line about an operator's or donor's act, in the transaction of the act itself.
+pub(super) fn audit(
+    connection: &Connection,
+    at: Timestamp,
+    action: &'static str,
+    key: KeyId,
+    detail: Option<&str>,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO audit (at, action, key, detail) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((at.as_millis(), action, key.0, detail))
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_read_back() {
+        for cause in CAUSES {
+            assert_eq!(cause_from_name(cause_name(cause)), Some(cause));
+            assert_eq!(serde_json::to_value(cause).expect("a name"), cause_name(cause), "as the admin API shows it");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The thread that reads, on a connection that cannot write.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::error::StoreError;
+
+/// Queries that may wait at a time.
+const QUERIES_MAX: usize = 1024;
+
+type Query = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The way to the reader. Dropped, it lets the thread end.
+#[derive(Clone, Debug)]
+pub(super) struct Reader(SyncSender<Query>);
+
+impl Reader {
+    pub(super) fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (send, receive) = sync_channel(QUERIES_MAX);
+        let thread =
+            std::thread::Builder::new().name("store-reader".into()).spawn(move || read(connection, &receive))?;
+        Ok((Self(send), thread))
+    }
+
+    /// Ask something; everything asked in one query is of one moment.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let query: Query = Box::new(move |connection| {
+            // Nobody may be waiting any more.
+            drop(reply.send(at_one_moment(connection, query)));
+        });
+        self.0.try_send(query).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// Run a query inside a read transaction.
+pub(super) fn at_one_moment<T>(
+    connection: &mut Connection,
+    query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.transaction()?;
+    let answer = query(&transaction)?;
+    transaction.finish()?;
+    Ok(answer)
+}
+
+fn read(mut connection: Connection, queries: &Receiver<Query>) {
+    while let Ok(query) = queries.recv() {
+        query(&mut connection);
+    }
+}

@@ -1,0 +1,209 @@
+//! What goes into the store and comes out of it. Plain data; the only secret is a [`Credential`], which cannot be
+//! printed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::clock::{Day, Timestamp};
+use crate::money::{GenerationId, RequestId, Tokens, Usd};
+use crate::pool::{AccountId, KeyId, KeyState};
+use crate::secret::Credential;
+use crate::upstream::Endpoint;
+
+/// A key to be stored.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The key itself; sealed before it touches a file.
+    pub credential: Arc<Credential>,
+    /// The donor's or operator's name for the key.
+    pub label: Option<String>,
+    /// Who gave it, by the operator's own numbering.
+    pub donor_id: Option<String>,
+    /// Who gave it, by name.
+    pub donor_name: Option<String>,
+    /// The account it spends from, where known.
+    pub account: Option<AccountId>,
+    /// Its health and timers.
+    pub state: KeyState,
+    /// Since when it is in the pool.
+    pub added_at: Timestamp,
+}
+
+/// A stored key.
+#[derive(Clone, Debug)]
+pub struct StoredKey {
+    /// Its id, never given to another key.
+    pub id: KeyId,
+    /// The key.
+    pub key: NewKey,
+    /// What it has paid so far, as the upstream billed it.
+    pub spent: Usd,
+}
+
+/// What the store held when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Every key, by id.
+    pub keys: Vec<StoredKey>,
+    /// Every known account and its name.
+    pub accounts: Vec<(AccountId, String)>,
+    /// Keys whose row does not open with the master key although others do: somebody or something has changed it. They
+    /// stay in the file untouched and are not served.
+    pub damaged: Vec<KeyId>,
+}
+
+/// Sums of token counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenTotals {
+    /// Input tokens, cached ones included.
+    pub prompt: u64,
+    /// Output tokens, reasoning included.
+    pub completion: u64,
+    /// Input tokens read from a provider's prompt cache.
+    pub cached: u64,
+    /// Output tokens spent on reasoning.
+    pub reasoning: u64,
+}
+
+/// What one key has done and paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyTotals {
+    /// Attempts made with the key.
+    pub requests: u64,
+    /// Attempts that were answered.
+    pub successes: u64,
+    /// Tokens in all.
+    pub tokens: TokenTotals,
+    /// Spent since the ledger began.
+    pub spent_total: Usd,
+    /// Spent on the day asked about.
+    pub spent_today: Usd,
+    /// The donor's own provider bills under BYOK, outside `spent_total`.
+    pub byok_total: Usd,
+    /// Attempts whose cost is still unknown.
+    pub suspense: u64,
+}
+
+/// What the pool has done and paid, removed keys included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// By key, for keys that ever made an attempt.
+    pub per_key: HashMap<KeyId, KeyTotals>,
+    /// Client requests: however many keys a request tried, it counts once.
+    pub requests: u64,
+    /// Client requests that were answered, by whichever key.
+    pub successes: u64,
+    /// Attempts, by outcome, in the order of [`Outcome::ALL`](crate::money::Outcome::ALL).
+    pub attempts: [u64; 7],
+    /// Tokens in all.
+    pub tokens: TokenTotals,
+    /// Spent since the ledger began.
+    pub spent_total: Usd,
+    /// Spent on the day asked about.
+    pub spent_today: Usd,
+}
+
+/// What the pool has spent in OpenRouter's windows: UTC day, week from Monday, calendar month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolSpend {
+    /// Since the ledger began.
+    pub total: Usd,
+    /// On this day.
+    pub today: Usd,
+    /// In this week.
+    pub week: Usd,
+    /// In this month.
+    pub month: Usd,
+}
+
+/// An attempt whose cost is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspense {
+    /// Names the entry in [`Store::settle`](super::Store::settle).
+    pub id: u64,
+    /// The client request.
+    pub request: RequestId,
+    /// Which attempt of it.
+    pub attempt: u16,
+    /// The key that pays.
+    pub key: KeyId,
+    /// The upstream's id, where it sent one.
+    pub generation: Option<GenerationId>,
+    /// The endpoint called.
+    pub endpoint: Endpoint,
+    /// The attempt's end: the day it falls on is the day its cost belongs to.
+    pub opened_at: Timestamp,
+    /// Lookups that were in vain so far.
+    pub tries: u32,
+    /// When the next lookup is due; `None` when none is scheduled any more.
+    pub due_at: Option<Timestamp>,
+}
+
+/// How much is in suspense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuspenseSummary {
+    /// Attempts whose cost is unknown.
+    pub open: u64,
+    /// The end of the oldest of them.
+    pub oldest: Option<Timestamp>,
+    /// Those among them that nobody will ask about again by himself.
+    pub exhausted: u64,
+}
+
+/// What was found out about an unknown cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// When it was found.
+    pub at: Timestamp,
+    /// What the upstream charged.
+    pub cost: Usd,
+    /// The donor's own provider bill under BYOK.
+    pub byok: Option<Usd>,
+    /// Token counts, where told; those of the attempt stay otherwise.
+    pub tokens: Tokens,
+    /// The model, where told.
+    pub model: Option<Box<str>>,
+}
+
+/// A generation that went through this pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationRecord {
+    /// The key that made it: the only one to ask about it.
+    pub key: KeyId,
+    /// The client request it answered.
+    pub request: RequestId,
+    /// Which attempt of it.
+    pub attempt: u16,
+    /// The endpoint called.
+    pub endpoint: Endpoint,
+    /// When the attempt ended.
+    pub at: Timestamp,
+}
+
+/// An asynchronous job at the upstream, bound to the key that started it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The upstream's id of the job.
+    pub id: Box<str>,
+    /// The key that started it.
+    pub key: KeyId,
+    /// The client request that started it.
+    pub request: RequestId,
+    /// Which attempt of it.
+    pub attempt: u16,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A day's figure of a key that does not follow from the entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imbalance {
+    /// The day, or `None` for the key's figures of all time.
+    pub day: Option<Day>,
+    /// The key.
+    pub key: KeyId,
+    /// What is on record.
+    pub recorded: Usd,
+    /// What the entries add up to. Equal to `recorded` when a count and not the money is off.
+    pub recomputed: Usd,
+}
