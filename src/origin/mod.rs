@@ -1,0 +1,238 @@
+//! The way to the one upstream: addresses, connections, and potluck's own small questions.
+//!
+//! Keys travel only through here, and only to the configured host: TLS is always verified against the host's name,
+//! clear text is possible to a loopback address alone, redirects are never followed and proxy variables of the
+//! environment are never read. Knows nothing about keys' health, money or clients.
+
+mod address;
+mod ask;
+mod cache;
+mod error;
+mod peer;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use pingora::connectors::http::Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1Session;
+use pingora::services::background::GenBackgroundService;
+use pingora::upstreams::peer::Peer;
+
+pub use address::Addresses;
+pub use ask::{AskError, Asked, Bounds};
+pub use cache::{Cached, PublicCache};
+pub use error::{ConnectError, ConnectFailure, OriginError};
+use peer::{Purpose, Route};
+
+use crate::config::Upstream;
+
+/// How many addresses of the upstream one connection attempt goes through.
+const ADDRESS_TRIES_MAX: usize = 3;
+/// How long an unused connection is kept. Shorter than the idle limits of common web servers, so that the upstream
+/// seldom closes a connection in the very moment it is picked up again.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(55);
+/// The path that route targets begin with, and that a base URL normally ends in.
+const API_PREFIX: &str = "/api/v1";
+
+/// A connection (HTTP/1.1) or a stream of one (HTTP/2), ready for one exchange.
+pub struct OriginSession {
+    /// The client side of the exchange.
+    pub http: HttpSession,
+    /// It was used before: the upstream may have closed it just now, and a failure before the first byte of an answer
+    /// may be no more than that.
+    pub reused: bool,
+    route: Route,
+}
+
+/// The upstream.
+pub struct Origin {
+    addresses: Arc<Addresses>,
+    transport: Transport,
+    authority: String,
+    host_header: HeaderValue,
+    prefix: String,
+    connect_timeout: Duration,
+}
+
+/// HTTP/1.1 works on Pingora's transport directly, which can be told to open a fresh connection; its HTTP connector
+/// cannot, and would read the system's certificates twice.
+enum Transport {
+    H1(Box<TransportConnector>),
+    H2(Box<Connector>),
+}
+
+impl Origin {
+    /// Prepare everything; connects and resolves nothing, so it works without a network.
+    ///
+    /// # Errors
+    /// [`OriginError`] when the settings would let keys travel unprotected, or when there is nothing to verify
+    /// certificates with.
+    pub fn new(config: &Upstream) -> Result<Arc<Self>, OriginError> {
+        if config.base_url.host.is_empty() {
+            return Err(OriginError::NoHost);
+        }
+        if !config.base_url.tls && !config.base_url.is_loopback() {
+            return Err(OriginError::ClearText);
+        }
+        check_trust(config)?;
+        let authority = config.base_url.authority();
+        let host_header = HeaderValue::from_str(&authority).map_err(|_| OriginError::Authority)?;
+        let mut options = ConnectorOptions::new(config.keepalive_connections_max);
+        options.ca_file = config.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let transport = if config.base_url.tls && config.http2 {
+            Transport::H2(Box::new(Connector::new(Some(options))))
+        } else {
+            Transport::H1(Box::new(TransportConnector::new(Some(options))))
+        };
+        Ok(Arc::new(Self {
+            addresses: Arc::new(Addresses::new(config)),
+            transport,
+            authority,
+            host_header,
+            prefix: config.base_url.prefix.clone(),
+            connect_timeout: config.connect_timeout,
+        }))
+    }
+
+    /// A connection for a client's request, a kept one where there is one.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing was sent.
+    pub async fn connect(&self) -> Result<OriginSession, ConnectError> {
+        self.connect_for(Purpose::Traffic, true).await
+    }
+
+    /// A connection that nobody has used before, for a second try after a kept one turned out to be closed.
+    /// (Over HTTP/2 it may be a new stream of a connection that is known to be alive.)
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing was sent.
+    pub async fn connect_fresh(&self) -> Result<OriginSession, ConnectError> {
+        self.connect_for(Purpose::Traffic, false).await
+    }
+
+    /// Keep the connection for the next exchange, if it can be kept: the answer was read to its end and neither side
+    /// asked to close. Otherwise it is closed. Dropping a session instead always closes it.
+    pub async fn release(&self, session: OriginSession) {
+        let route = session.route;
+        match (&self.transport, session.http) {
+            (Transport::H1(transport), HttpSession::H1(mut http)) => {
+                http.respect_keepalive();
+                if let Some(stream) = http.reuse().await {
+                    transport.release_stream(stream, route.reuse_hash(), Some(KEEPALIVE_IDLE));
+                }
+            }
+            (Transport::H2(connector), http) => {
+                connector.release_http_session(http, &route, Some(KEEPALIVE_IDLE)).await;
+            }
+            (Transport::H1(_), HttpSession::H2(_) | HttpSession::Custom(())) => {}
+        }
+    }
+
+    /// What the `Host` header of a request to the upstream says.
+    pub fn host_header(&self) -> HeaderValue {
+        self.host_header.clone()
+    }
+
+    /// Host and port as in a `Host` header.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The path of the base URL, normally `/api/v1`.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A route's target (`/api/v1/…`, `/api/alpha/…`) as it is at this upstream: a base URL with another path moves
+    /// it there. Borrowed in the normal case.
+    pub fn target<'a>(&self, route: &'a str) -> Cow<'a, str> {
+        if self.prefix == API_PREFIX {
+            return Cow::Borrowed(route);
+        }
+        match route.strip_prefix(API_PREFIX) {
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?']) => {
+                Cow::Owned(format!("{}{rest}", self.prefix))
+            }
+            _ => Cow::Owned(format!("{}{route}", self.prefix.strip_suffix(API_PREFIX).unwrap_or_default())),
+        }
+    }
+
+    /// The service that keeps the upstream's addresses current. Without it they are looked up once, when the first
+    /// connection needs them.
+    pub fn address_service(&self) -> GenBackgroundService<Addresses> {
+        GenBackgroundService::new("upstream addresses".to_owned(), Arc::clone(&self.addresses))
+    }
+
+    async fn connect_for(&self, purpose: Purpose, reuse: bool) -> Result<OriginSession, ConnectError> {
+        if self.addresses.known() {
+            return self.connect_known(purpose, reuse).await;
+        }
+        // The first one pays for the lookup, within the same deadline.
+        let slow = async {
+            self.addresses.ensure().await?;
+            self.connect_known(purpose, reuse).await
+        };
+        match tokio::time::timeout(self.connect_timeout, slow).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::new(ConnectFailure::TimedOut, "looking up and connecting took too long")),
+        }
+    }
+
+    async fn connect_known(&self, purpose: Purpose, reuse: bool) -> Result<OriginSession, ConnectError> {
+        let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut last = ConnectError::new(ConnectFailure::Unresolved, "no address is known");
+        for _ in 0..ADDRESS_TRIES_MAX {
+            let Some(route) = self.addresses.pick(&tried, purpose) else { break };
+            match self.transport.open(&route, reuse).await {
+                Ok((http, reused)) => return Ok(OriginSession { http, reused, route }),
+                Err(error) => last = ConnectError::from_pingora(&error),
+            }
+            tried.extend(route.address().as_inet());
+        }
+        Err(last)
+    }
+}
+
+impl Transport {
+    async fn open(&self, route: &Route, reuse: bool) -> pingora::Result<(HttpSession, bool)> {
+        match self {
+            Self::H1(transport) => {
+                let (stream, reused) = if reuse {
+                    transport.get_stream(route).await?
+                } else {
+                    (transport.new_stream(route).await?, false)
+                };
+                Ok((HttpSession::H1(Http1Session::new_with_options(stream, route)), reused))
+            }
+            Self::H2(connector) => connector.get_http_session(route).await,
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Origin({}{})", self.authority, self.prefix)
+    }
+}
+
+/// Read the trusted certificates once for nothing but the error: Pingora's connector reads them itself, and panics
+/// where it cannot.
+fn check_trust(config: &Upstream) -> Result<(), OriginError> {
+    let mut store = pingora::tls::RootCertStore::empty();
+    let loaded = match &config.ca_file {
+        Some(path) => pingora::tls::load_ca_file_into_store(path, &mut store),
+        None => pingora::tls::load_platform_certs_incl_env_into_store(&mut store),
+    };
+    loaded.map_err(|error| OriginError::Trust(error.to_string()))?;
+    if config.base_url.tls && store.is_empty() { Err(OriginError::NoTrust) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;
