@@ -1,0 +1,100 @@
+//! The closed label sets of the metrics. A label value never comes from outside.
+
+use crate::upstream::Endpoint;
+
+/// How a client's request ended, as its client saw it. The attempts behind it have outcomes of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestOutcome {
+    /// A success was given whole: the upstream's, a cached one, or potluck's own.
+    Answered,
+    /// An error of the upstream was passed on: the client's or a provider's fault, not a key's.
+    UpstreamError,
+    /// Refused by potluck: route, head, body, or a limit of its own.
+    Refused,
+    /// No key could serve it.
+    NoKey,
+    /// The upstream could not be reached, or did not answer in time.
+    Unreachable,
+    /// The answer broke off in the middle.
+    Broken,
+    /// The client went away before the end.
+    ClientGone,
+}
+
+impl RequestOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 7] = [
+        Self::Answered,
+        Self::UpstreamError,
+        Self::Refused,
+        Self::NoKey,
+        Self::Unreachable,
+        Self::Broken,
+        Self::ClientGone,
+    ];
+
+    /// The label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::UpstreamError => "upstream_error",
+            Self::Refused => "refused",
+            Self::NoKey => "no_key",
+            Self::Unreachable => "unreachable",
+            Self::Broken => "broken",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// The hundreds of a status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StatusClass {
+    /// No answer was begun.
+    None,
+    /// 1xx, which is never a final answer, and anything outside 100 to 599.
+    Odd,
+    /// 2xx
+    Success,
+    /// 3xx
+    Redirect,
+    /// 4xx
+    ClientError,
+    /// 5xx
+    ServerError,
+}
+
+impl StatusClass {
+    /// Every class.
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::Odd, Self::Success, Self::Redirect, Self::ClientError, Self::ServerError];
+
+    /// The class of a status, where an answer was begun.
+    pub const fn of(status: Option<u16>) -> Self {
+        match status {
+            None => Self::None,
+            Some(200..=299) => Self::Success,
+            Some(300..=399) => Self::Redirect,
+            Some(400..=499) => Self::ClientError,
+            Some(500..=599) => Self::ServerError,
+            Some(_) => Self::Odd,
+        }
+    }
+
+    /// The label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Odd => "odd",
+            Self::Success => "2xx",
+            Self::Redirect => "3xx",
+            Self::ClientError => "4xx",
+            Self::ServerError => "5xx",
+        }
+    }
+}
+
+/// The `endpoint` label: the billable endpoint, or everything that is none (public reads, own answers, refused paths).
+pub(super) fn endpoint_name(endpoint: Option<Endpoint>) -> &'static str {
+    endpoint.map_or("other", Endpoint::name)
+}

@@ -1,0 +1,147 @@
+//! What is told to the metrics, and how they are read.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use prometheus::TextEncoder;
+
+use crate::money::{Cost, Entry, Usd};
+use crate::pool::KeyId;
+use crate::upstream::Endpoint;
+
+use super::super::labels::{RequestOutcome, StatusClass, endpoint_name};
+use super::{Derived, KeySeries, Metrics, Snapshot, TokenKind};
+
+const PICO_PER_USD: f64 = 1e12;
+
+impl Metrics {
+    /// A client's request has ended. `endpoint` is `None` for what is not billable, `status` when no answer was begun.
+    pub fn request_done(
+        &self,
+        endpoint: Option<Endpoint>,
+        outcome: RequestOutcome,
+        status: Option<u16>,
+        took: Duration,
+    ) {
+        let class = StatusClass::of(status);
+        let row = endpoint.map_or(Endpoint::ALL.len(), |endpoint| endpoint as usize);
+        let cell = (row * RequestOutcome::ALL.len() + outcome as usize) * StatusClass::ALL.len() + class as usize;
+        self.requests.count(cell, &[endpoint_name(endpoint), outcome.name(), class.name()]);
+        self.times.request.observe(took.as_secs_f64());
+    }
+
+    /// An attempt has been booked.
+    pub fn attempt(&self, entry: &Entry) {
+        if let Some(counter) = self.attempts.get(entry.outcome as usize) {
+            counter.inc();
+        }
+        for (kind, counter) in TokenKind::ALL.into_iter().zip(&self.tokens) {
+            if let Some(count) = kind.of(&entry.tokens) {
+                counter.inc_by(count);
+            }
+        }
+        match entry.cost {
+            Cost::Known(amount) => self.charge(entry.key, amount),
+            Cost::Unknown => self.with_series(entry.key, |series| {
+                series
+                    .unknown_cost
+                    .get_or_init(|| self.unknown_cost.with_label_values(&[&entry.key.to_string()]))
+                    .inc();
+            }),
+        }
+    }
+
+    /// An unknown cost was found: `amount` had been charged to `key`.
+    pub fn settled(&self, key: KeyId, amount: Usd) {
+        self.suspense_settled.inc();
+        self.charge(key, amount);
+    }
+
+    fn charge(&self, key: KeyId, amount: Usd) {
+        // A counter only rises; a credit is in the ledger, not here.
+        if amount <= Usd::ZERO {
+            return;
+        }
+        self.with_series(key, |series| {
+            let counter = series.cost_usd.get_or_init(|| self.cost_usd.with_label_values(&[&key.to_string()]));
+            counter.inc_by(amount.as_pico() as f64 / PICO_PER_USD);
+        });
+    }
+
+    /// The lock is held meanwhile, so that no series can come into being behind [`Metrics::forget`]'s back.
+    fn with_series(&self, key: KeyId, count: impl FnOnce(&KeySeries)) {
+        if let Some(series) = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            count(series);
+        }
+    }
+
+    /// A key has come into the pool: from now on it may have series of its own.
+    pub fn remember(&self, key: KeyId) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_default();
+    }
+
+    /// A key has left the pool: its series end. What is still under way on it adds to no series.
+    pub fn forget(&self, key: KeyId) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.remove(&key).is_some() {
+            // Each fails when the key never had that series, and there is nothing to do then.
+            self.cost_usd.remove_label_values(&[&key.to_string()]).ok();
+            self.unknown_cost.remove_label_values(&[&key.to_string()]).ok();
+        }
+    }
+
+    /// Another key is tried, for this reason (`upstream::Reason::name`).
+    pub fn failover(&self, reason: &'static str) {
+        self.failovers.with_label_values(&[reason]).inc();
+    }
+
+    /// An operator should look at this.
+    pub fn alarm(&self, reason: &'static str) {
+        self.alarms.with_label_values(&[reason]).inc();
+    }
+
+    /// The first byte of the upstream's answer is there, so long after the request arrived.
+    pub fn time_to_first_byte(&self, since_arrival: Duration) {
+        self.times.first_byte.observe(since_arrival.as_secs_f64());
+    }
+
+    /// potluck's own work before the upstream was asked took so long.
+    pub fn added_latency(&self, spent: Duration) {
+        self.times.added.observe(spent.as_secs_f64());
+    }
+
+    /// A write or read of the store failed.
+    pub fn store_error(&self) {
+        self.store_errors.inc();
+    }
+
+    /// A connection was closed at the door.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+
+    /// Bring the metrics that are read off the pool's state up to date. To be called before [`Metrics::encode`].
+    pub fn refresh(&self, now: &Snapshot) {
+        self.derived.set(now);
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    ///
+    /// # Errors
+    /// When a metric cannot be written down, which no state of ours should lead to.
+    pub fn encode(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl Derived {
+    fn set(&self, now: &Snapshot) {
+        for (gauge, count) in self.keys.iter().zip(now.keys) {
+            gauge.set(count.into());
+        }
+        self.suspense_entries.set(i64::try_from(now.suspense_entries).unwrap_or(i64::MAX));
+        self.suspense_oldest.set(now.suspense_oldest_seconds);
+        self.in_flight.set(now.requests_in_flight.into());
+        self.queue_free.set(i64::try_from(now.ledger_queue_free).unwrap_or(i64::MAX));
+    }
+}

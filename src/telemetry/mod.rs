@@ -1,0 +1,10 @@
+//! Telemetry: metrics for Prometheus and log lines for operators. Neither can hold a key.
+
+mod families;
+mod labels;
+mod line;
+pub mod log;
+mod metrics;
+
+pub use labels::{RequestOutcome, StatusClass};
+pub use metrics::{Metrics, Snapshot};
