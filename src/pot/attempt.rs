@@ -1,0 +1,269 @@
+//! One attempt at a request with one key, as a value: whatever happens to it, it is booked once.
+//!
+//! A panic or a cancelled task skips every later line but not [`Drop`], so what must happen at the end of an attempt
+//! happens there: the ledger entry (in suspense when the cost is unknown), the in-flight count, the end of a trial.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::clock::Tick;
+use crate::money::{Cost, Entry, GenerationId, Outcome, RequestId, Tokens, Usd};
+use crate::pool::Chosen;
+use crate::store::Slot;
+use crate::upstream::{Endpoint, Reading, UsageReader};
+
+use super::{Card, Pot};
+
+/// Who keeps the books of an exchange while it goes on.
+pub trait Progress: Send {
+    /// From here on bytes may have left: the outcome is the upstream's to tell.
+    fn sent(&mut self);
+    /// A response head arrived.
+    fn answered(&mut self, status: u16, generation: Option<GenerationId>);
+}
+
+/// Exchanges that cost nothing are not booked.
+impl Progress for () {
+    fn sent(&mut self) {}
+    fn answered(&mut self, _status: u16, _generation: Option<GenerationId>) {}
+}
+
+/// What all attempts of one request have in common.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// potluck's id of the request.
+    pub request: RequestId,
+    /// The endpoint called.
+    pub endpoint: Endpoint,
+    /// The model asked for, where it could be read.
+    pub model: Option<Box<str>>,
+}
+
+/// How far an attempt has come: decides what may have been billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A key is chosen, nothing has left.
+    Chosen,
+    /// Bytes may have left; no answer yet.
+    Sent,
+    /// A response head has arrived.
+    Answered {
+        /// Its status.
+        status: u16,
+    },
+    /// Booked.
+    Booked,
+}
+
+/// What came of the wish to begin an attempt.
+#[derive(Debug)]
+pub enum Begun {
+    /// It may be made.
+    Attempt(Box<Attempt>),
+    /// The key has left the pool since it was chosen.
+    KeyLeft,
+    /// The ledger has no room for another entry just now.
+    LedgerFull,
+}
+
+/// One use of one key. Dropping it books what is known by then.
+pub struct Attempt {
+    pot: Arc<Pot>,
+    card: Arc<Card>,
+    call: Arc<Call>,
+    chosen: Chosen,
+    number: u16,
+    slot: Option<Slot>,
+    started: Tick,
+    stage: Stage,
+    generation: Option<GenerationId>,
+    reader: Option<UsageReader>,
+    judged: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        pot: Arc<Pot>,
+        card: Arc<Card>,
+        call: Arc<Call>,
+        chosen: Chosen,
+        number: u16,
+        slot: Slot,
+    ) -> Self {
+        let started = pot.clock.tick();
+        card.in_flight.fetch_add(1, Ordering::Relaxed);
+        let slot = Some(slot);
+        Self {
+            pot,
+            card,
+            call,
+            chosen,
+            number,
+            slot,
+            started,
+            stage: Stage::Chosen,
+            generation: None,
+            reader: None,
+            judged: false,
+        }
+    }
+
+    /// The key in use.
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// The head was a success: the key is well, and the body will be read for its usage.
+    pub fn accepted(&mut self, reader: UsageReader) {
+        self.reader = Some(reader);
+        self.judged = true;
+        self.pot.key_succeeded(self.chosen.key);
+    }
+
+    /// A verdict on the key has been applied; a trial is over.
+    pub fn judged(&mut self) {
+        self.judged = true;
+    }
+
+    /// Let the usage reader see a part of the body.
+    pub fn read(&mut self, chunk: &[u8]) {
+        if let Some(reader) = &mut self.reader {
+            reader.push(chunk);
+        }
+    }
+
+    /// The generation's id stood in the body.
+    pub fn names(&mut self, generation: GenerationId) {
+        self.generation.get_or_insert(generation);
+    }
+
+    /// Which attempt of its request this is, from 1.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Book the attempt. Returns what the reader saw, for an error inside the body.
+    pub fn close(mut self, outcome: Outcome) -> Option<Reading> {
+        self.book(outcome)
+    }
+
+    fn book(&mut self, outcome: Outcome) -> Option<Reading> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Booked);
+        let slot = self.slot.take()?;
+        let reading = self.reader.take().map(UsageReader::finish);
+        let outcome = match &reading {
+            Some(reading) if reading.error.is_some() && outcome == Outcome::Answered => Outcome::FailedInside,
+            _ => outcome,
+        };
+        let cost = charged(stage, outcome, self.generation.is_some(), reading.as_ref());
+        let entry = self.entry(stage, outcome, cost, reading.as_ref());
+        self.pot.booked(&entry);
+        slot.book(entry);
+        reading
+    }
+
+    fn entry(&mut self, stage: Stage, outcome: Outcome, cost: Cost, reading: Option<&Reading>) -> Entry {
+        let status = match stage {
+            Stage::Answered { status } => Some(status),
+            _ => None,
+        };
+        let answered_model = reading.and_then(|r| r.model.clone());
+        let answered_id = reading.and_then(|r| r.generation.clone());
+        Entry {
+            at: self.pot.clock.now(),
+            request: self.call.request,
+            attempt: self.number,
+            key: self.chosen.key,
+            account: self.chosen.account,
+            endpoint: self.call.endpoint,
+            model: answered_model.or_else(|| self.call.model.clone()),
+            generation: self.generation.take().or(answered_id),
+            tokens: reading.map_or_else(Tokens::default, |r| r.tokens),
+            cost,
+            byok: reading.and_then(|r| r.byok),
+            outcome,
+            status,
+            duration_ms: u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attempt({} #{} with {}, {:?})", self.call.request, self.number, self.chosen.key, self.stage)
+    }
+}
+
+impl Progress for Attempt {
+    fn sent(&mut self) {
+        self.stage = Stage::Sent;
+    }
+
+    fn answered(&mut self, status: u16, generation: Option<GenerationId>) {
+        self.stage = Stage::Answered { status };
+        self.generation = generation;
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.card.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.judged && self.chosen.trial {
+            self.pot.trial_over(self.chosen.key);
+        }
+        match self.stage {
+            Stage::Booked => {}
+            // Nothing left the house: there is nothing to book, and the slot goes back.
+            Stage::Chosen => {}
+            Stage::Sent | Stage::Answered { .. } => drop(self.book(Outcome::Broken)),
+        }
+    }
+}
+
+/// What an attempt was charged, as far as it is certain.
+///
+/// Refusals are made before a provider runs and are free (`openrouter-api.md` 5.4). A timeout or a failure behind the
+/// router may have been billed; an answer without a readable cost certainly may.
+fn charged(stage: Stage, outcome: Outcome, has_generation: bool, reading: Option<&Reading>) -> Cost {
+    const FREE: Cost = Cost::Known(Usd::ZERO);
+    if let Some(reading) = reading {
+        return reading.cost;
+    }
+    match (stage, outcome) {
+        (Stage::Chosen, _) | (_, Outcome::Unreachable) => FREE,
+        (Stage::Answered { status: 408 | 504 | 524 }, _) => Cost::Unknown,
+        (Stage::Answered { status }, _) if (400..500).contains(&status) => FREE,
+        // A 5xx that names a generation came from behind the router; one that does not was made before.
+        (Stage::Answered { status }, _) if status >= 500 && !has_generation => FREE,
+        _ => Cost::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_certainly_free_is_booked_as_free() {
+        const FREE: Cost = Cost::Known(Usd::ZERO);
+        let answered = |status| Stage::Answered { status };
+        let table = [
+            (Stage::Chosen, Outcome::Unreachable, false, FREE),
+            (Stage::Sent, Outcome::Broken, false, Cost::Unknown),
+            (Stage::Sent, Outcome::ClientGone, false, Cost::Unknown),
+            (Stage::Sent, Outcome::Unreachable, false, FREE),
+            (answered(402), Outcome::KeyRefused, false, FREE),
+            (answered(429), Outcome::Refused, true, FREE),
+            (answered(408), Outcome::Refused, false, Cost::Unknown),
+            (answered(504), Outcome::Refused, false, Cost::Unknown),
+            (answered(524), Outcome::Refused, false, Cost::Unknown),
+            (answered(503), Outcome::Refused, false, FREE),
+            (answered(502), Outcome::Refused, true, Cost::Unknown),
+            (answered(200), Outcome::ClientGone, true, Cost::Unknown),
+        ];
+        for (stage, outcome, generation, cost) in table {
+            assert_eq!(charged(stage, outcome, generation, None), cost, "{stage:?} {outcome:?} {generation}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Keys come in and go out.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+
+use crate::money::Usd;
+use crate::pool::{AccountId, Evidence, KeyState};
+use crate::secret::Credential;
+use crate::store::{NewKey, StoredKey};
+use crate::upstream::account::{KeyAnswer, read_key};
+
+use super::{AdminError, DonateError, Donated, Donation, KeyRef, Pot, Withdrawn};
+
+/// What a first look at a donated key found.
+struct FirstLook {
+    verified: bool,
+    evidence: Evidence,
+    account: Option<AccountId>,
+}
+
+impl Pot {
+    /// Take a key into the pool. It is asked about first, at no cost; when the upstream cannot be reached it is taken
+    /// all the same, marked unverified, and asked about again soon.
+    ///
+    /// # Errors
+    /// [`DonateError`] says why it was not taken; nothing has changed then.
+    pub async fn donate(&self, donation: Donation) -> Result<Donated, DonateError> {
+        if let Some(present) = self.pool().find(&donation.credential.fingerprint()) {
+            return Err(DonateError::AlreadyPresent(present));
+        }
+        let look = self.first_look(&donation.credential).await?;
+        self.admit(donation, look).await
+    }
+
+    /// Take a key into the pool without asking about it first: for keys given at start-up, which must not wait for
+    /// the upstream. Returns `None` when the pool has it.
+    ///
+    /// # Errors
+    /// [`DonateError::Store`] when it cannot be written down.
+    pub async fn donate_unseen(&self, credential: Credential) -> Result<Option<Donated>, DonateError> {
+        if self.pool().find(&credential.fingerprint()).is_some() {
+            return Ok(None);
+        }
+        let donation = Donation { credential, label: None, donor_id: None, donor_name: None };
+        let look = FirstLook { verified: false, evidence: Evidence::Silent, account: None };
+        self.admit(donation, look).await.map(Some)
+    }
+
+    async fn first_look(&self, credential: &Credential) -> Result<FirstLook, DonateError> {
+        let unverified = FirstLook { verified: false, evidence: Evidence::Silent, account: None };
+        let Ok(asked) = self.origin.ask(&self.origin.target("/api/v1/key"), Some(credential)).await else {
+            return Ok(unverified);
+        };
+        match read_key(asked.status, &asked.body, self.clock.now()) {
+            KeyAnswer::Rejected => Err(DonateError::Rejected),
+            KeyAnswer::Facts { management: true, .. } => Err(DonateError::ManagementKey),
+            KeyAnswer::Facts { facts, .. } => {
+                let account = match &facts.account {
+                    Some(name) => Some(self.store.account(name).await?),
+                    None => None,
+                };
+                Ok(FirstLook { verified: true, evidence: Evidence::Key(facts), account })
+            }
+            KeyAnswer::Silent => Ok(unverified),
+        }
+    }
+
+    async fn admit(&self, donation: Donation, look: FirstLook) -> Result<Donated, DonateError> {
+        let now = self.clock.now();
+        let Donation { credential, label, donor_id, donor_name } = donation;
+        let state = KeyState { verified: look.verified, probe_at: Some(now), ..KeyState::fresh(now) };
+        let key = NewKey {
+            credential: Arc::new(credential),
+            label,
+            donor_id,
+            donor_name,
+            account: look.account,
+            state,
+            added_at: now,
+        };
+        let id = self.store.add_key(key.clone()).await?;
+        self.seat(StoredKey { id, key, spent: Usd::ZERO }, now);
+        if look.evidence != Evidence::Silent {
+            self.evidence(id, &look.evidence, now);
+        }
+        self.probe_wanted.notify_one();
+        tracing::info!(key = %id, verified = look.verified, "key added to the pool");
+        Ok(Donated { id, total_keys: self.total_keys(), verified: look.verified })
+    }
+
+    /// Take a key out of the pool, now and for good: its sealed text is wiped, its ledger stays. Requests under way
+    /// with it finish.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn withdraw(&self, which: KeyRef) -> Result<Withdrawn, AdminError> {
+        let id = self.resolve(which)?;
+        let masked = self.card(id).map(|card| card.masked.clone()).ok_or(AdminError::NotFound)?;
+        self.pool().remove(id);
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.store.remove_key(id).await?;
+        self.metrics.forget(id);
+        tracing::info!(key = %id, "key removed from the pool");
+        Ok(Withdrawn { id, masked, total_keys: self.total_keys() })
+    }
+
+    pub(super) fn resolve(&self, which: KeyRef) -> Result<crate::pool::KeyId, AdminError> {
+        let id = match which {
+            KeyRef::Id(id) => self.card(id).map(|_| id),
+            KeyRef::Key(fingerprint) => self.pool().find(&fingerprint),
+        };
+        id.ok_or(AdminError::NotFound)
+    }
+
+    /// Keys in the pool.
+    pub fn total_keys(&self) -> usize {
+        self.cards.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}

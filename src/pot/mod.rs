@@ -1,0 +1,305 @@
+//! The pot: what everybody shares. The pool behind its lock, the donors' cards, the store, the origin, the metrics.
+//!
+//! Edges ask the pot; the pot asks the pure pool, and makes durable what it decided. Nothing here awaits while holding
+//! a lock.
+
+mod attempt;
+mod donate;
+mod operate;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::sync::Notify;
+
+pub use attempt::{Attempt, Begun, Call, Progress};
+pub use view::{AdminError, DonateError, Donated, Donation, KeyRef, KeyView, Overview, Readiness, Withdrawn};
+
+use crate::clock::{Clock, Timestamp};
+use crate::money::{Cost, Entry, Outcome, Usd};
+use crate::origin::Origin;
+use crate::pool::{AccountId, Choice, Chosen, Effect, Evidence, KeyId, Policy, Pool, Rotation, Want};
+use crate::secret::Fingerprint;
+use crate::store::{Loaded, NewKey, Store, StoredKey};
+use crate::telemetry::Metrics;
+use crate::upstream::Verdict;
+
+/// What donors said about a key, and what is under way on it.
+#[derive(Debug)]
+pub struct Card {
+    /// The mask shown instead of the key.
+    pub masked: String,
+    /// SHA-256 of the key.
+    pub fingerprint: Fingerprint,
+    /// A name for the key.
+    pub label: Option<String>,
+    /// Who gave it, by the operator's own numbering.
+    pub donor_id: Option<String>,
+    /// Who gave it, by name.
+    pub donor_name: Option<String>,
+    /// Since when it is in the pool.
+    pub added_at: Timestamp,
+    /// Attempts now under way.
+    pub in_flight: AtomicU32,
+}
+
+/// The shared state of one potluck.
+#[derive(Debug)]
+pub struct Pot {
+    clock: Clock,
+    /// One plain mutex: every use is a few hundred nanoseconds, never across an await.
+    pool: Mutex<Pool>,
+    cards: RwLock<HashMap<KeyId, Arc<Card>>>,
+    store: Store,
+    origin: Arc<Origin>,
+    metrics: Metrics,
+    rotation: Rotation,
+    salt: u64,
+    probe_wanted: Notify,
+    settle_wanted: Notify,
+    requests: AtomicU32,
+    draining: AtomicBool,
+}
+
+/// What a pot is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// How keys are chosen, and when they come back.
+    pub policy: Policy,
+    /// The opened store.
+    pub store: Store,
+    /// What the store held.
+    pub loaded: Loaded,
+    /// The upstream.
+    pub origin: Arc<Origin>,
+    /// The metrics to keep.
+    pub metrics: Metrics,
+}
+
+impl Pot {
+    /// Put the parts together: every stored key goes back into the pool in the state it was in.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { clock, policy, store, loaded, origin, metrics } = parts;
+        let rotation = policy.rotation;
+        let pot = Self {
+            pool: Mutex::new(Pool::new(policy)),
+            rotation,
+            cards: RwLock::default(),
+            store,
+            origin,
+            metrics,
+            salt: rand::random(),
+            probe_wanted: Notify::new(),
+            settle_wanted: Notify::new(),
+            requests: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            clock,
+        };
+        let now = pot.clock.now();
+        for stored in loaded.keys {
+            pot.seat(stored, now);
+        }
+        Arc::new(pot)
+    }
+
+    fn seat(&self, stored: StoredKey, now: Timestamp) {
+        let StoredKey { id, key, spent } = stored;
+        let NewKey { credential, label, donor_id, donor_name, account, state, added_at } = key;
+        let card = Card {
+            masked: credential.masked(),
+            fingerprint: credential.fingerprint(),
+            label,
+            donor_id,
+            donor_name,
+            added_at,
+            in_flight: AtomicU32::new(0),
+        };
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(card));
+        self.pool().insert(id, credential, account, state, spent, now);
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn card(&self, key: KeyId) -> Option<Arc<Card>> {
+        self.cards.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    /// The clock everybody here goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The upstream.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// A random number of this process, for hashing conversations: their hashes mean nothing outside it.
+    pub fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    /// Choose a key.
+    pub fn choose(&self, want: &Want<'_>) -> Choice {
+        self.pool().choose(want, self.clock.now(), rand::random())
+    }
+
+    /// A certain key, whatever its health, while it is in the pool: for jobs and generations that belong to it.
+    pub fn pinned(&self, key: KeyId) -> Option<Chosen> {
+        self.pool().pinned(key)
+    }
+
+    /// Begin an attempt. Room in the ledger is taken before it is made: what cannot be booked is not spent.
+    pub fn attempt(self: &Arc<Self>, call: &Arc<Call>, chosen: Chosen, number: u16) -> Begun {
+        let Some(card) = self.card(chosen.key) else { return Begun::KeyLeft };
+        let Some(slot) = self.store.slot() else {
+            if chosen.trial {
+                self.trial_over(chosen.key);
+            }
+            return Begun::LedgerFull;
+        };
+        Begun::Attempt(Box::new(Attempt::new(Arc::clone(self), card, Arc::clone(call), chosen, number, slot)))
+    }
+
+    /// Apply what an answer says about a key.
+    pub fn blame(&self, key: KeyId, verdict: &Verdict) {
+        let reason = verdict.reason;
+        if reason.alarm() {
+            self.metrics.alarm(reason.name());
+            tracing::error!(key = %key, reason = reason.name(), "upstream answer needs the operator's attention");
+        }
+        if verdict.effect == Effect::None {
+            return;
+        }
+        let now = self.clock.now();
+        let changed = self.pool().apply(key, &verdict.effect, now, rand::random());
+        self.saved(&changed, reason.name());
+        self.probe_wanted.notify_one();
+    }
+
+    /// A probe, begun at `asked_at`, found something out. What is older than the key's present state is not listened to.
+    pub fn evidence(&self, key: KeyId, evidence: &Evidence, asked_at: Timestamp) {
+        let now = self.clock.now();
+        let mut pool = self.pool();
+        if pool.state(key).is_none_or(|state| state.since > asked_at) {
+            return;
+        }
+        let changed = pool.evidence(key, evidence, now, rand::random());
+        drop(pool);
+        self.saved(&changed, "evidence");
+    }
+
+    /// A key belongs to this account.
+    pub fn assign_account(&self, key: KeyId, account: AccountId) {
+        self.pool().assign_account(key, account);
+    }
+
+    /// Keys to ask about now, at most `limit`.
+    pub fn due_probes(&self, limit: usize) -> Vec<KeyId> {
+        let now = self.clock.now();
+        let mut pool = self.pool();
+        let turned = pool.tick(now);
+        let due = pool.due_probes(now, limit, rand::random());
+        drop(pool);
+        self.saved(&turned, "timer");
+        due
+    }
+
+    /// Wakes when a key should be asked about soon.
+    pub fn probe_wanted(&self) -> &Notify {
+        &self.probe_wanted
+    }
+
+    /// Wakes when a cost is to be looked up.
+    pub fn settle_wanted(&self) -> &Notify {
+        &self.settle_wanted
+    }
+
+    fn key_succeeded(&self, key: KeyId) {
+        let now = self.clock.now();
+        if self.pool().succeeded(key, now) {
+            self.saved(&[key], "success");
+        }
+    }
+
+    fn trial_over(&self, key: KeyId) {
+        self.pool().trial_over(key);
+    }
+
+    /// Make changed states durable, and tell the operator. Never waits.
+    fn saved(&self, changed: &[KeyId], reason: &'static str) {
+        for key in changed {
+            let Some(state) = self.pool().state(*key).cloned() else { continue };
+            let until = state.until.map(|t| t.to_string());
+            tracing::info!(key = %key, state = state.health.name(), until, reason, "key state changed");
+            self.store.save_state(*key, state);
+        }
+    }
+
+    /// An attempt is booked: figures that are kept in memory follow.
+    fn booked(&self, entry: &Entry) {
+        self.metrics.attempt(entry);
+        match entry.cost {
+            Cost::Known(Usd::ZERO) => {}
+            Cost::Known(amount) => self.pool().spent(entry.key, amount),
+            Cost::Unknown => self.settle_wanted.notify_one(),
+        }
+        if entry.outcome == Outcome::Broken {
+            let (key, endpoint) = (entry.key, entry.endpoint.name());
+            tracing::warn!(request = %entry.request, key = %key, endpoint, status = entry.status, "attempt broke off");
+        }
+    }
+
+    /// The reconciler found an amount.
+    pub fn settled(&self, key: KeyId, amount: Usd) {
+        self.pool().spent(key, amount);
+        self.metrics.settled(key, amount);
+    }
+
+    /// A client request begins; it is under way until the value is dropped.
+    pub fn request(self: &Arc<Self>) -> Underway {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        Underway(Arc::clone(self))
+    }
+
+    /// Client requests now under way.
+    pub fn requests_underway(&self) -> u32 {
+        self.requests.load(Ordering::Acquire)
+    }
+
+    /// Shutting down: readiness says so.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether potluck is shutting down.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// A client request under way.
+#[derive(Debug)]
+pub struct Underway(Arc<Pot>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}

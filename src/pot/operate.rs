@@ -1,0 +1,163 @@
+//! What operators see and do.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use crate::money::{Cost, GenerationId, Usd};
+use crate::pool::{Health, KeyId};
+use crate::store::{Job, PoolSpend, Settlement, StoreError};
+use crate::telemetry::Snapshot;
+use crate::upstream::{BodyShape, Endpoint, Reading, UsageReader};
+
+use super::{AdminError, KeyRef, KeyView, Overview, Pot, Readiness};
+
+impl Pot {
+    /// The pool as it is now, with figures from the ledger: every entry booked before this call is in them.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        self.store.flush().await?;
+        let now = self.clock.now();
+        let totals = self.store.totals(now.day()).await?;
+        let suspense = self.store.suspense_summary().await?;
+        let turned = self.pool().tick(now);
+        self.saved(&turned, "timer");
+        let cards = self.cards.read().unwrap_or_else(PoisonError::into_inner);
+        let pool = self.pool();
+        let keys = pool
+            .keys()
+            .filter_map(|key| {
+                let card = cards.get(&key.id)?;
+                Some(KeyView {
+                    id: key.id,
+                    masked: card.masked.clone(),
+                    fingerprint: card.fingerprint,
+                    label: card.label.clone(),
+                    donor_id: card.donor_id.clone(),
+                    donor_name: card.donor_name.clone(),
+                    account: key.account,
+                    added_at: card.added_at,
+                    state: key.state.clone(),
+                    totals: totals.per_key.get(&key.id).cloned().unwrap_or_default(),
+                    in_flight: card.in_flight.load(Ordering::Relaxed),
+                })
+            })
+            .collect();
+        Ok(Overview {
+            now,
+            counts: pool.counts(),
+            rotation: self.rotation,
+            rotation_index: pool.rotation_index(),
+            last_key: pool.last_key(),
+            keys,
+            requests: totals.requests,
+            successes: totals.successes,
+            spent_today: totals.spent_today,
+            spent_total: totals.spent_total,
+            suspense,
+            in_flight: self.requests_underway(),
+        })
+    }
+
+    /// An operator's word about a key. `cost` is money that was spent on the key elsewhere: it counts where fair shares
+    /// are weighed (`least_spent`), never in the books, which hold what the upstream billed through potluck.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn set_health(
+        &self,
+        which: KeyRef,
+        health: Health,
+        note: Option<String>,
+        cost: Option<Usd>,
+    ) -> Result<KeyView, AdminError> {
+        let id = self.resolve(which)?;
+        let state = self.pool().set_health(id, health, note.as_deref(), self.clock.now()).cloned();
+        self.store.set_state(id, state.ok_or(AdminError::NotFound)?).await?;
+        if let Some(cost) = cost {
+            self.pool().spent(id, cost);
+        }
+        tracing::info!(key = %id, state = health.name(), "key state set by the operator");
+        let overview = self.overview().await?;
+        overview.keys.into_iter().find(|key| key.id == id).ok_or(AdminError::NotFound)
+    }
+
+    /// Whether traffic should be sent here.
+    pub fn ready(&self) -> Readiness {
+        if self.draining() {
+            return Readiness::Draining;
+        }
+        if !self.store.healthy() {
+            return Readiness::StoreUnwell;
+        }
+        let counts = self.pool().counts();
+        let healthy = Health::ALL.iter().zip(counts).any(|(health, count)| *health == Health::Healthy && count > 0);
+        if healthy { Readiness::Ready } else { Readiness::NoKey }
+    }
+
+    /// Bring the metrics that are derived from state up to date, before they are scraped.
+    pub async fn refresh_metrics(&self) {
+        let now = self.clock.now();
+        let suspense = self.store.suspense_summary().await.unwrap_or_default();
+        let keys = self.pool().counts();
+        let oldest = suspense.oldest.map_or(0.0, |opened| now.since(opened).as_secs_f64());
+        self.metrics.refresh(&Snapshot {
+            keys,
+            suspense_entries: suspense.open,
+            suspense_oldest_seconds: oldest,
+            requests_in_flight: self.requests_underway(),
+            ledger_queue_free: self.store.free_slots(),
+        });
+    }
+
+    /// What the pool has spent, in OpenRouter's windows.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn spend(&self) -> Result<PoolSpend, StoreError> {
+        self.store.flush().await?;
+        self.store.spend(self.clock.now().day()).await
+    }
+
+    /// The key that made a generation, where it went through this pool.
+    pub async fn known_generation(&self, id: &GenerationId) -> Option<KeyId> {
+        let found = match self.store.flush().await {
+            Ok(()) => self.store.generation(id).await,
+            Err(error) => Err(error),
+        };
+        found.inspect_err(|error| tracing::error!(%error, "the ledger cannot be read")).ok().flatten().map(|g| g.key)
+    }
+
+    /// A job's description may tell what it cost: then its attempt leaves suspense.
+    pub async fn settle_job(&self, job: &Job, description: &[u8]) {
+        let mut reader = UsageReader::new(Endpoint::Videos, BodyShape::Json);
+        reader.push(description);
+        let Reading { cost: Cost::Known(cost), byok, tokens, model, .. } = reader.finish() else { return };
+        let found = Settlement { at: self.clock.now(), cost, byok, tokens, model };
+        if let Err(error) = self.settle_attempt(job, found).await {
+            tracing::error!(%error, request = %job.request, "a job's cost could not be booked");
+        }
+    }
+
+    async fn settle_attempt(&self, job: &Job, found: Settlement) -> Result<(), StoreError> {
+        let Some(suspense) = self.store.suspense_of(job.request, job.attempt).await? else { return Ok(()) };
+        let cost = found.cost;
+        if self.store.settle(suspense.id, found).await? {
+            self.settled(job.key, cost);
+        }
+        Ok(())
+    }
+
+    /// What keys that can still pay are known to have left: each account counts once, unknown counts as nothing.
+    pub fn remaining(&self) -> Usd {
+        let pool = self.pool();
+        let mut by_account = std::collections::HashMap::new();
+        for key in pool.keys().filter(|key| key.state.health != Health::Failed) {
+            let owner = key.account.ok_or(key.id);
+            let most: &mut Usd = by_account.entry(owner).or_default();
+            *most = (*most).max(key.state.remaining.unwrap_or_default());
+        }
+        by_account.into_values().fold(Usd::ZERO, Usd::saturating_add)
+    }
+}
