@@ -1,0 +1,169 @@
+//! Writing answers: those passed on from the upstream and those potluck gives itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::money::RequestId;
+use crate::telemetry::RequestOutcome;
+use crate::upstream::{CORS, Dialect, Refusal, client_response_header, render, scrub};
+
+use super::forward::HeldAnswer;
+
+/// How long the rest of an unread request is read and dropped, so that the client gets to see the refusal instead of
+/// a reset connection.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// As its client saw it.
+    pub outcome: RequestOutcome,
+    /// The answer is complete and the next request may follow on the connection; otherwise it must be closed.
+    pub reusable: bool,
+}
+
+impl Served {
+    /// The client went away.
+    pub const GONE: Self = Self { outcome: RequestOutcome::ClientGone, reusable: false };
+
+    fn written(outcome: RequestOutcome, written: pingora::Result<()>) -> Self {
+        match written {
+            Ok(()) => Self { outcome, reusable: true },
+            Err(_) => Self::GONE,
+        }
+    }
+}
+
+/// A whole answer in memory.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// Status code.
+    pub status: u16,
+    /// Headers besides framing, CORS and the request id.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Whole {
+    /// A JSON answer.
+    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Self { status, headers, body: body.into() }
+    }
+
+    /// The same with another header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Write it.
+    pub async fn give(self, session: &mut ServerSession, request: RequestId) -> Served {
+        Served::written(RequestOutcome::Answered, self.write(session, request).await)
+    }
+
+    async fn write(self, session: &mut ServerSession, request: RequestId) -> pingora::Result<()> {
+        let bodiless = matches!(self.status, 204 | 304);
+        let mut head = ResponseHeader::build_no_case(self.status, Some(self.headers.len() + 10))?;
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        finish_head(&mut head, request)?;
+        if !bodiless {
+            head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()))?;
+        }
+        let is_head = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head)).await?;
+        let body = if is_head || bodiless { Bytes::new() } else { self.body };
+        session.write_response_body(body, true).await
+    }
+}
+
+fn finish_head(head: &mut ResponseHeader, request: RequestId) -> pingora::Result<()> {
+    for (name, value) in CORS {
+        head.insert_header(name, value)?;
+    }
+    let id = HeaderValue::from_str(&request.to_string()).unwrap_or(HeaderValue::from_static("-"));
+    head.insert_header(HeaderName::from_static("x-request-id"), id)
+}
+
+/// The head of an answer that is passed on: what the allow-list lets through, framed for this client.
+///
+/// # Errors
+/// When a header cannot be represented.
+pub fn relayed_head(head: &ResponseHeader, client: Version, request: RequestId) -> pingora::Result<ResponseHeader> {
+    let mut down = ResponseHeader::build_no_case(head.status, Some(head.headers.len() + 8))?;
+    for (name, value) in &head.headers {
+        if client_response_header(name) {
+            down.append_header(name.clone(), value.clone())?;
+        }
+    }
+    match head.headers.get(header::CONTENT_LENGTH) {
+        Some(length) => down.insert_header(header::CONTENT_LENGTH, length.clone())?,
+        None if client == Version::HTTP_11 => {
+            down.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        }
+        None => {}
+    }
+    finish_head(&mut down, request)?;
+    Ok(down)
+}
+
+/// Give an answer potluck invented, in the dialect of the endpoint.
+pub async fn give_refusal(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    dialect: Dialect,
+    request: RequestId,
+) -> Served {
+    let rendered = render(refusal, dialect);
+    let mut answer = Whole::json(rendered.status, rendered.body);
+    if let Some(seconds) = rendered.retry_after_s {
+        answer = answer.with(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(allow) = rendered.allow {
+        answer = answer.with(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    let unread = !session.is_body_done();
+    if unread {
+        session.set_keepalive(None);
+    }
+    let mut served = Served::written(outcome_of(refusal), answer.write(session, request).await);
+    if unread && served.reusable {
+        served.reusable = false;
+        session.set_total_drain_timeout(Some(LINGER));
+        // Whatever comes of it, the connection is closed next.
+        session.drain_request_body().await.ok();
+    }
+    served
+}
+
+/// How a refusal counts.
+const fn outcome_of(refusal: &Refusal) -> RequestOutcome {
+    match refusal {
+        Refusal::NoKey { .. } | Refusal::OutOfAttempts => RequestOutcome::NoKey,
+        Refusal::UpstreamUnreachable | Refusal::UpstreamTimeout => RequestOutcome::Unreachable,
+        Refusal::UpstreamBroken => RequestOutcome::Broken,
+        _ => RequestOutcome::Refused,
+    }
+}
+
+impl HeldAnswer {
+    /// Give the refusal to the client, rebuilt without anything of the donor's.
+    pub async fn give(&self, session: &mut ServerSession, dialect: Dialect, request: RequestId) -> Served {
+        // A redirect or an interim answer is nothing a client of an API can use.
+        let status = if self.status >= 400 { self.status } else { StatusCode::BAD_GATEWAY.as_u16() };
+        let mut answer = Whole::json(status, scrub(&self.body, dialect, status));
+        for (name, value) in &self.headers {
+            if client_response_header(name) && !matches!(*name, header::CONTENT_TYPE | header::CONTENT_ENCODING) {
+                answer = answer.with(name.clone(), value.clone());
+            }
+        }
+        Served::written(RequestOutcome::UpstreamError, answer.write(session, request).await)
+    }
+}

@@ -1,0 +1,210 @@
+//! Request bodies: read whole, within bounds, before a key is chosen.
+//!
+//! The whole body is needed to try another key with it. What all requests hold together is bounded by one budget, which
+//! is drawn on as bytes arrive: a client that announces 100 MiB and sends nothing holds nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pingora::protocols::http::ServerSession;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock::{Clock, Tick};
+
+/// Granularity of the budget in bytes: a semaphore counts in 32 bits.
+const PAGE: usize = 4096;
+/// How much is set aside at most on the word of a `Content-Length` alone.
+const TRUSTED_ALLOCATION: usize = 1024 * 1024;
+
+/// Bounds on one body.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes of one body.
+    pub bytes: usize,
+    /// Longest silence between two reads.
+    pub silence: Duration,
+    /// Slowest acceptable average, in bytes per second, once the first `silence` has passed; 0 accepts any.
+    pub bytes_per_second: usize,
+}
+
+/// The memory that all request bodies share.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Semaphore>);
+
+impl BodyBudget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes / PAGE).clamp(1, Semaphore::MAX_PERMITS))))
+    }
+
+    /// Bytes nobody holds.
+    #[cfg(test)]
+    pub fn free(&self) -> usize {
+        self.0.available_permits().saturating_mul(PAGE)
+    }
+
+    fn take(&self, pages: usize) -> Option<OwnedSemaphorePermit> {
+        let pages = u32::try_from(pages).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(pages).ok()
+    }
+}
+
+/// A request body in memory, and its share of the budget.
+#[derive(Debug)]
+pub struct HeldBody {
+    /// The bytes as received.
+    pub bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a body could not be read.
+#[derive(Debug)]
+pub enum BodyFault {
+    /// Larger than one body may be.
+    TooLarge,
+    /// All bodies together are too large just now.
+    NoRoom,
+    /// Too slow.
+    Slow,
+    /// The client broke off, or the framing is broken.
+    Broken,
+}
+
+/// Read the whole body of `session`.
+///
+/// # Errors
+/// See [`BodyFault`]; the connection must not be reused after any of them.
+pub async fn read(
+    session: &mut ServerSession,
+    announced: Option<usize>,
+    limits: BodyLimits,
+    budget: &BodyBudget,
+    clock: &Clock,
+) -> Result<HeldBody, BodyFault> {
+    if announced.is_some_and(|length| length > limits.bytes) {
+        return Err(BodyFault::TooLarge);
+    }
+    let started = clock.tick();
+    session.set_read_timeout(Some(limits.silence));
+    let mut gathered = Gathered::new(announced);
+    while let Some(chunk) = session.read_request_body().await.map_err(|error| read_fault(&error))? {
+        gathered.push(chunk, limits.bytes, budget)?;
+        if too_slow(started, gathered.len(), limits) {
+            return Err(BodyFault::Slow);
+        }
+    }
+    Ok(gathered.finish())
+}
+
+fn read_fault(error: &pingora::Error) -> BodyFault {
+    match error.etype() {
+        pingora::ErrorType::ReadTimedout => BodyFault::Slow,
+        _ => BodyFault::Broken,
+    }
+}
+
+fn too_slow(started: Tick, received: usize, limits: BodyLimits) -> bool {
+    if limits.bytes_per_second == 0 {
+        return false;
+    }
+    let allowed = limits.silence.as_secs_f64() + received as f64 / limits.bytes_per_second as f64;
+    started.elapsed().as_secs_f64() > allowed
+}
+
+/// The chunks so far. A body that comes in one read is kept as it is; more are joined in one buffer.
+struct Gathered {
+    announced: usize,
+    first: Bytes,
+    joined: BytesMut,
+    share: Option<OwnedSemaphorePermit>,
+    pages: usize,
+}
+
+impl Gathered {
+    fn new(announced: Option<usize>) -> Self {
+        let announced = announced.unwrap_or(0);
+        Self { announced, first: Bytes::new(), joined: BytesMut::new(), share: None, pages: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, chunk: Bytes, max: usize, budget: &BodyBudget) -> Result<(), BodyFault> {
+        let length = self.len() + chunk.len();
+        if length > max {
+            return Err(BodyFault::TooLarge);
+        }
+        self.draw(length.div_ceil(PAGE), budget)?;
+        if self.len() == 0 {
+            self.first = chunk;
+            return Ok(());
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve(self.announced.min(TRUSTED_ALLOCATION).max(length));
+            let first = std::mem::take(&mut self.first);
+            self.joined.extend_from_slice(&first);
+        }
+        self.joined.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    fn draw(&mut self, pages: usize, budget: &BodyBudget) -> Result<(), BodyFault> {
+        let more = pages.saturating_sub(self.pages);
+        if more == 0 {
+            return Ok(());
+        }
+        let taken = budget.take(more).ok_or(BodyFault::NoRoom)?;
+        match &mut self.share {
+            Some(share) => share.merge(taken),
+            None => self.share = Some(taken),
+        }
+        self.pages = pages;
+        Ok(())
+    }
+
+    fn finish(self) -> HeldBody {
+        let bytes = if self.joined.is_empty() { self.first } else { self.joined.freeze() };
+        HeldBody { bytes, _share: self.share }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(chunks: &[&'static [u8]], max: usize, budget: &BodyBudget) -> Result<HeldBody, BodyFault> {
+        let mut gathered = Gathered::new(None);
+        for chunk in chunks {
+            gathered.push(Bytes::from_static(chunk), max, budget)?;
+        }
+        Ok(gathered.finish())
+    }
+
+    #[test]
+    fn chunks_are_joined_and_the_share_returns() {
+        let budget = BodyBudget::new(2 * PAGE);
+        let body = gather(&[b"ab", b"cd", b"e"], 5, &budget).expect("fits");
+        assert_eq!(&body.bytes[..], b"abcde");
+        assert_eq!(budget.free(), PAGE);
+        drop(body);
+        assert_eq!(budget.free(), 2 * PAGE);
+    }
+
+    #[test]
+    fn one_chunk_is_kept_without_a_copy() {
+        static CHUNK: &[u8] = b"whole";
+        let body = gather(&[CHUNK], 5, &BodyBudget::new(PAGE)).expect("fits");
+        assert_eq!(body.bytes.as_ptr(), CHUNK.as_ptr());
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let budget = BodyBudget::new(PAGE);
+        assert!(matches!(gather(&[b"abc", b"def"], 5, &budget), Err(BodyFault::TooLarge)));
+        static PAGES: [u8; 2 * PAGE] = [0; 2 * PAGE];
+        assert!(matches!(gather(&[&PAGES], 1 << 20, &budget), Err(BodyFault::NoRoom)));
+        assert_eq!(budget.free(), PAGE, "a refused body leaves nothing behind");
+    }
+}

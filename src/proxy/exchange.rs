@@ -1,0 +1,257 @@
+//! One inference request: its body in, a key hunted for, the answer out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::protocols::http::ServerSession;
+
+use crate::clock::Tick;
+use crate::money::{Outcome, RequestId};
+use crate::pool::{Choice, Chosen, Unavailable, Want};
+use crate::pot::{Attempt, Begun, Call};
+use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, judge, judge_inside, read_request};
+
+use super::Proxy;
+use super::answer::{Served, give_refusal};
+use super::body::{self, BodyFault, HeldBody};
+use super::forward::{self, HeldAnswer, Outgoing, Tried};
+use super::hangup::Hangup;
+use super::hunt::{Hunt, Onward};
+use super::relay;
+
+/// What stays the same over all attempts of a request.
+pub(super) struct Inference<'a> {
+    pub(super) proxy: &'a Proxy,
+    endpoint: Endpoint,
+    target: &'a str,
+    pub(super) call: Arc<Call>,
+    facts: RequestFacts,
+    body: HeldBody,
+    arrived: Tick,
+    /// When the request was whole: what passes from here to the first attempt is potluck's own doing.
+    whole: Tick,
+}
+
+/// How the search for a key ended without one.
+enum Empty {
+    /// The client left while waiting.
+    Gone,
+    /// No key can serve this request.
+    Unavailable(Unavailable),
+}
+
+impl Proxy {
+    /// Serve one call of a billable endpoint.
+    pub(super) async fn infer(
+        &self,
+        session: &mut ServerSession,
+        endpoint: Endpoint,
+        target: &str,
+        request: RequestId,
+    ) -> Served {
+        let arrived = self.pot.clock().tick();
+        let dialect = endpoint.dialect();
+        let body = match self.read_body(session).await {
+            Ok(body) => body,
+            Err(fault) => return self.give_body_fault(session, &fault, dialect, request).await,
+        };
+        let whole = self.pot.clock().tick();
+        let facts = match read_request(endpoint, &body.bytes, &session.req_header().headers, self.pot.salt()) {
+            Ok(facts) => facts,
+            Err(bad) => return give_refusal(session, &Refusal::BadRequest(bad), dialect, request).await,
+        };
+        let call = Arc::new(Call { request, endpoint, model: facts.model.clone() });
+        let inference = Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole };
+        Box::pin(inference.serve(session)).await
+    }
+
+    async fn give_body_fault(
+        &self,
+        session: &mut ServerSession,
+        fault: &BodyFault,
+        dialect: Dialect,
+        request: RequestId,
+    ) -> Served {
+        let refusal = match fault {
+            BodyFault::TooLarge => Refusal::BodyTooLarge { max: self.limits.body.bytes as u64 },
+            BodyFault::NoRoom => Refusal::BodyBudget,
+            BodyFault::Slow => Refusal::BodyTooSlow,
+            BodyFault::Broken => Refusal::BodyBroken,
+        };
+        session.set_keepalive(None);
+        give_refusal(session, &refusal, dialect, request).await
+    }
+
+    /// Read the request's body, answering `Expect: 100-continue` first.
+    pub(super) async fn read_body(&self, session: &mut ServerSession) -> Result<HeldBody, BodyFault> {
+        let headers = &session.req_header().headers;
+        let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let expects =
+            headers.get(http::header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        if expects && announced.is_none_or(|length: usize| length <= self.limits.body.bytes) {
+            session.write_continue_response().await.map_err(|_| BodyFault::Broken)?;
+        }
+        body::read(session, announced, self.limits.body, &self.budget, self.pot.clock()).await
+    }
+}
+
+impl Inference<'_> {
+    async fn serve(self, session: &mut ServerSession) -> Served {
+        let mut hunt = Hunt::new(self.proxy.limits.hunt);
+        let mut hangup = Hangup::new();
+        let mut held: Option<HeldAnswer> = None;
+        loop {
+            let chosen = match self.find_key(session, &hunt, &mut hangup).await {
+                Ok(chosen) => chosen,
+                Err(Empty::Gone) => return Served::GONE,
+                Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
+            };
+            let mut attempt = match self.proxy.pot.attempt(&self.call, chosen, hunt.begin()) {
+                Begun::Attempt(attempt) => attempt,
+                // Withdrawn since it was chosen: the pool will not choose it again.
+                Begun::KeyLeft => continue,
+                Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
+            };
+            if hunt.attempts() == 1 {
+                self.proxy.pot.metrics().added_latency(self.whole.elapsed());
+            }
+            let outgoing = self.outgoing(&attempt);
+            match forward::attempt(self.proxy, session, &mut *attempt, outgoing, &mut hangup).await {
+                Tried::Accepted(upstream) => return self.relay(session, upstream, attempt, &mut hangup).await,
+                Tried::Refused(answer) => match self.judge(&answer, &attempt, &mut hunt) {
+                    Onward::Again { presentable } => {
+                        attempt.judged();
+                        attempt.close(Outcome::KeyRefused);
+                        held = presentable.then_some(answer);
+                    }
+                    Onward::Pass => {
+                        attempt.close(Outcome::Refused);
+                        return self.pass_on(session, &answer).await;
+                    }
+                    Onward::OutOfAttempts => {
+                        attempt.judged();
+                        attempt.close(Outcome::KeyRefused);
+                        return self.refuse(session, &Refusal::OutOfAttempts).await;
+                    }
+                },
+                Tried::Failed(failure) => {
+                    attempt.close(failure.outcome());
+                    return self.refuse(session, &failure.refusal()).await;
+                }
+                Tried::Gone => {
+                    attempt.close(Outcome::ClientGone);
+                    return Served::GONE;
+                }
+            }
+        }
+    }
+
+    /// A key for the next attempt; waits a little for one that is due back soon.
+    async fn find_key(&self, session: &mut ServerSession, hunt: &Hunt, hangup: &mut Hangup) -> Result<Chosen, Empty> {
+        let pot = &self.proxy.pot;
+        let want = Want {
+            lane: self.facts.lane,
+            model: self.facts.model.as_deref(),
+            conversation: self.facts.conversation,
+            tried: hunt.tried(),
+            avoid: hunt.avoid(),
+        };
+        let mut patience = self.proxy.limits.wait_for_key;
+        loop {
+            let why = match pot.choose(&want) {
+                Choice::Key(chosen) => return Ok(chosen),
+                Choice::None(why) => why,
+            };
+            let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
+            let Some(wait) = due.filter(|wait| *wait <= patience) else { return Err(Empty::Unavailable(why)) };
+            patience -= wait;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = hangup.wait(session) => return Err(Empty::Gone),
+            }
+        }
+    }
+
+    fn outgoing(&self, attempt: &Attempt) -> Outgoing<'_> {
+        Outgoing {
+            method: http::Method::POST,
+            target: self.target,
+            bearer: attempt.chosen().credential.bearer(),
+            body: Some(self.body.bytes.clone()),
+            arrived: self.arrived,
+        }
+    }
+
+    fn judge(&self, answer: &HeldAnswer, attempt: &Attempt, hunt: &mut Hunt) -> Onward {
+        let pot = &self.proxy.pot;
+        let verdict = judge(
+            &Answer {
+                status: answer.status,
+                retry_after: answer.header("retry-after"),
+                rate_limit_reset: answer.header("x-ratelimit-reset"),
+                content_type: answer.header("content-type"),
+                generation: answer.header("x-generation-id").is_some(),
+                body: &answer.body,
+                dialect: self.endpoint.dialect(),
+                restricted: self.facts.provider_restricted,
+                lane: self.facts.lane,
+                model: self.facts.model.as_deref(),
+            },
+            pot.clock().now(),
+        );
+        let chosen = attempt.chosen();
+        pot.blame(chosen.key, &verdict);
+        let onward = hunt.refused(verdict.next, chosen, self.arrived.elapsed());
+        if onward != Onward::Pass {
+            pot.metrics().failover(verdict.reason.name());
+        }
+        onward
+    }
+
+    async fn relay(
+        &self,
+        session: &mut ServerSession,
+        upstream: Box<forward::Accepted>,
+        attempt: Box<Attempt>,
+        hangup: &mut Hangup,
+    ) -> Served {
+        if self.endpoint == Endpoint::Videos {
+            return self.submitted(session, upstream, attempt).await;
+        }
+        let key = attempt.chosen().key;
+        let (served, reading) =
+            relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await;
+        if let Some(error) = reading.and_then(|r| r.error) {
+            let pot = &self.proxy.pot;
+            let verdict = judge_inside(&error, self.facts.model.as_deref(), pot.clock().now());
+            pot.blame(key, &verdict);
+        }
+        served
+    }
+
+    /// No (further) key: a held refusal that is about the request itself is the better answer, else say why.
+    async fn give_up(
+        &self,
+        session: &mut ServerSession,
+        held: Option<HeldAnswer>,
+        hunt: &Hunt,
+        why: Unavailable,
+    ) -> Served {
+        match held {
+            Some(answer) => self.pass_on(session, &answer).await,
+            None => {
+                let now = self.proxy.pot.clock().now();
+                let refusal = Refusal::NoKey { reason: why.reason, until: why.until, now, tried: hunt.attempts() };
+                self.refuse(session, &refusal).await
+            }
+        }
+    }
+
+    async fn pass_on(&self, session: &mut ServerSession, answer: &HeldAnswer) -> Served {
+        answer.give(session, self.endpoint.dialect(), self.call.request).await
+    }
+
+    pub(super) async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal) -> Served {
+        give_refusal(session, refusal, self.endpoint.dialect(), self.call.request).await
+    }
+}

@@ -1,0 +1,148 @@
+//! The hunt for a key: what a request has tried, and whether it may try again. Pure.
+
+use std::time::Duration;
+
+use crate::pool::{AccountId, Chosen, KeyId};
+use crate::upstream::Next;
+
+/// How long one request may look for a key.
+#[derive(Clone, Copy, Debug)]
+pub struct HuntLimits {
+    /// Attempts in all.
+    pub attempts: u16,
+    /// Time from the first attempt after which no further one starts.
+    pub budget: Duration,
+}
+
+/// What a request may do after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onward {
+    /// Look for another key.
+    Again {
+        /// When none is left, this refusal is still the truth about the request and may be given to the client; otherwise
+        /// it is a key's trouble and must not be shown.
+        presentable: bool,
+    },
+    /// Give this answer to the client.
+    Pass,
+    /// The refusal is a key's trouble, and the bounds on attempts are reached.
+    OutOfAttempts,
+}
+
+/// One request's search.
+#[derive(Debug)]
+pub struct Hunt {
+    limits: HuntLimits,
+    tried: Vec<KeyId>,
+    avoid: Vec<AccountId>,
+    attempts: u16,
+    hopped: bool,
+}
+
+impl Hunt {
+    /// A search that has tried nothing yet.
+    pub fn new(limits: HuntLimits) -> Self {
+        Self { limits, tried: Vec::new(), avoid: Vec::new(), attempts: 0, hopped: false }
+    }
+
+    /// Keys never to be tried again by this request.
+    pub fn tried(&self) -> &[KeyId] {
+        &self.tried
+    }
+
+    /// Accounts never to be tried again by this request.
+    pub fn avoid(&self) -> &[AccountId] {
+        &self.avoid
+    }
+
+    /// Attempts begun so far.
+    pub fn attempts(&self) -> u16 {
+        self.attempts
+    }
+
+    /// An attempt begins; its number, counted from 1.
+    pub fn begin(&mut self) -> u16 {
+        self.attempts = self.attempts.saturating_add(1);
+        self.attempts
+    }
+
+    /// An attempt with `chosen` was refused, `elapsed` after the first one began.
+    pub fn refused(&mut self, next: Next, chosen: &Chosen, elapsed: Duration) -> Onward {
+        let presentable = match next {
+            Next::Pass => return Onward::Pass,
+            Next::AnotherKey | Next::AnotherAccount => false,
+            Next::AnotherAccountOnce if self.hopped => return Onward::Pass,
+            Next::AnotherAccountOnce => {
+                self.hopped = true;
+                true
+            }
+        };
+        self.tried.push(chosen.key);
+        if next != Next::AnotherKey {
+            self.avoid.extend(chosen.account);
+        }
+        let spent = self.attempts >= self.limits.attempts || elapsed >= self.limits.budget;
+        match (spent, presentable) {
+            (true, true) => Onward::Pass,
+            (true, false) => Onward::OutOfAttempts,
+            (false, presentable) => Onward::Again { presentable },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::secret::Credential;
+
+    fn chosen(key: u32, account: u32) -> Chosen {
+        let credential = Credential::parse("sk-or-v1-0123456789abcdef").expect("well formed");
+        Chosen { key: KeyId(key), account: Some(AccountId(account)), credential: Arc::new(credential), trial: false }
+    }
+
+    fn hunt() -> Hunt {
+        Hunt::new(HuntLimits { attempts: 3, budget: Duration::from_secs(10) })
+    }
+
+    #[test]
+    fn a_key_is_not_tried_twice_and_its_siblings_only_when_it_alone_is_at_fault() {
+        let mut hunt = hunt();
+        hunt.begin();
+        let onward = hunt.refused(Next::AnotherKey, &chosen(1, 1), Duration::ZERO);
+        assert_eq!(onward, Onward::Again { presentable: false });
+        assert_eq!((hunt.tried(), hunt.avoid()), (&[KeyId(1)][..], &[][..]));
+        hunt.begin();
+        hunt.refused(Next::AnotherAccount, &chosen(2, 1), Duration::ZERO);
+        assert_eq!((hunt.tried(), hunt.avoid()), (&[KeyId(1), KeyId(2)][..], &[AccountId(1)][..]));
+    }
+
+    #[test]
+    fn one_hop_for_refusals_that_may_be_the_requests_own() {
+        let mut hunt = hunt();
+        hunt.begin();
+        assert_eq!(
+            hunt.refused(Next::AnotherAccountOnce, &chosen(1, 1), Duration::ZERO),
+            Onward::Again { presentable: true }
+        );
+        hunt.begin();
+        assert_eq!(hunt.refused(Next::AnotherAccountOnce, &chosen(2, 2), Duration::ZERO), Onward::Pass);
+    }
+
+    #[test]
+    fn attempts_and_time_are_bounded() {
+        let mut hunt = hunt();
+        for key in 1..=2 {
+            hunt.begin();
+            let onward = hunt.refused(Next::AnotherKey, &chosen(key, key), Duration::ZERO);
+            assert_eq!(onward, Onward::Again { presentable: false });
+        }
+        hunt.begin();
+        assert_eq!(hunt.refused(Next::AnotherKey, &chosen(3, 3), Duration::ZERO), Onward::OutOfAttempts);
+        let mut slow = self::hunt();
+        slow.begin();
+        let late = Duration::from_secs(10);
+        assert_eq!(slow.refused(Next::AnotherAccountOnce, &chosen(1, 1), late), Onward::Pass);
+    }
+}

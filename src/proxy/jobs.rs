@@ -1,0 +1,180 @@
+//! Video jobs: they belong to the account that started them, so every later call is pinned to that key.
+
+use bytes::Bytes;
+use http::Method;
+use pingora::protocols::http::ServerSession;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::money::{GenerationId, Outcome, RequestId};
+use crate::pot::Attempt;
+use crate::store::Job;
+use crate::upstream::{BodyShape, Dialect, Endpoint, JobId, JobPart, Refusal, UsageReader};
+
+use super::Proxy;
+use super::answer::{Served, Whole, give_refusal};
+use super::exchange::Inference;
+use super::forward::{self, Accepted, Outgoing, Tried};
+use super::hangup::Hangup;
+use super::relay;
+
+/// A job's description is a few hundred bytes; more is not one.
+const DESCRIPTION_MAX_BYTES: usize = 1 << 20;
+
+/// What matters in the description of a job.
+#[derive(Debug, Deserialize)]
+struct Description<'a> {
+    id: String,
+    #[serde(borrow, default)]
+    polling_url: Option<&'a RawValue>,
+    #[serde(default)]
+    generation_id: Option<String>,
+}
+
+impl Inference<'_> {
+    /// A job was accepted: remember whose it is, then hand out its description with our own polling address.
+    pub(super) async fn submitted(
+        &self,
+        session: &mut ServerSession,
+        accepted: Box<Accepted>,
+        mut attempt: Box<Attempt>,
+    ) -> Served {
+        let status = accepted.head.status.as_u16();
+        // The description of a job that has just begun tells no cost, whatever it says.
+        attempt.accepted(UsageReader::new(Endpoint::Videos, BodyShape::Opaque));
+        let Some(body) = read_description(self.proxy, accepted).await else {
+            attempt.close(Outcome::Broken);
+            return self.refuse(session, &Refusal::UpstreamBroken).await;
+        };
+        let description = serde_json::from_slice::<Description<'_>>(&body).ok();
+        let job = description.as_ref().and_then(|d| JobId::parse(d.id.as_bytes()));
+        let (Some(description), Some(job)) = (description, job) else {
+            attempt.close(Outcome::Broken);
+            return self.refuse(session, &Refusal::UpstreamBroken).await;
+        };
+        if let Some(generation) = description.generation_id.as_deref().and_then(|id| GenerationId::parse(id.as_bytes()))
+        {
+            attempt.names(generation);
+        }
+        let (key, number) = (attempt.chosen().key, attempt.number());
+        // The job's cost is known when it is done: until then the attempt is in suspense.
+        attempt.close(Outcome::Answered);
+        let record = Job {
+            id: job.as_str().into(),
+            key,
+            request: self.call.request,
+            attempt: number,
+            at: self.proxy.pot.clock().now(),
+        };
+        if let Err(error) = self.proxy.pot.store().add_job(record).await {
+            tracing::error!(%error, "a video job could not be recorded: its owner cannot be asked for it");
+            return self.refuse(session, &Refusal::LedgerFull).await;
+        }
+        let body = rewrite(&body, description.polling_url, &polling_url(session, &job));
+        Whole::json(status, body).give(session, self.call.request).await
+    }
+}
+
+impl Proxy {
+    /// Ask after a job, or fetch its result, with the key that started it.
+    pub(super) async fn poll_job(
+        &self,
+        session: &mut ServerSession,
+        job: &JobId,
+        part: JobPart,
+        request: RequestId,
+    ) -> Served {
+        let arrived = self.pot.clock().tick();
+        let known = self.pot.store().job(job.as_str()).await.ok().flatten();
+        let Some((record, chosen)) = known.and_then(|record| {
+            let chosen = self.pot.pinned(record.key)?;
+            Some((record, chosen))
+        }) else {
+            return give_refusal(session, &Refusal::JobNotFound, Dialect::Chat, request).await;
+        };
+        let target = part.target(job);
+        let bearer = chosen.credential.bearer();
+        let outgoing = Outgoing { method: Method::GET, target: &target, bearer, body: None, arrived };
+        let mut hangup = Hangup::new();
+        match forward::attempt(self, session, &mut (), outgoing, &mut hangup).await {
+            Tried::Accepted(accepted) if part == JobPart::Status => {
+                self.job_status(session, accepted, job, &record, request).await
+            }
+            Tried::Accepted(accepted) => relay::unbooked(self, session, accepted, &mut hangup, request, arrived).await,
+            // The key's own trouble (401, 402, 403) is not the client's to see, and no other key knows the job.
+            Tried::Refused(answer) if matches!(answer.status, 401..=403 | 429) => {
+                give_refusal(session, &Refusal::JobKeyUnwell, Dialect::Chat, request).await
+            }
+            Tried::Refused(answer) => answer.give(session, Dialect::Chat, request).await,
+            Tried::Failed(failure) => give_refusal(session, &failure.refusal(), Dialect::Chat, request).await,
+            Tried::Gone => Served::GONE,
+        }
+    }
+
+    async fn job_status(
+        &self,
+        session: &mut ServerSession,
+        accepted: Box<Accepted>,
+        job: &JobId,
+        record: &Job,
+        request: RequestId,
+    ) -> Served {
+        let status = accepted.head.status.as_u16();
+        let Some(body) = read_description(self, accepted).await else {
+            return give_refusal(session, &Refusal::UpstreamBroken, Dialect::Chat, request).await;
+        };
+        self.pot.settle_job(record, &body).await;
+        let polling = serde_json::from_slice::<Description<'_>>(&body).ok().and_then(|d| d.polling_url);
+        let body = rewrite(&body, polling, &polling_url(session, job));
+        Whole::json(status, body).give(session, request).await
+    }
+}
+
+async fn read_description(proxy: &Proxy, accepted: Box<Accepted>) -> Option<Bytes> {
+    let mut upstream = accepted.session;
+    let mut body = Vec::new();
+    while let Some(chunk) = upstream.http.read_response_body().await.ok()? {
+        if body.len() + chunk.len() > DESCRIPTION_MAX_BYTES {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    proxy.pot.origin().release(upstream).await;
+    Some(body.into())
+}
+
+/// Where the client can ask after the job: here. The scheme is what a proxy in front of us says, else plain HTTP.
+fn polling_url(session: &ServerSession, job: &JobId) -> String {
+    let header = |name| session.get_header(name).and_then(|v| v.to_str().ok());
+    let scheme = header("x-forwarded-proto").filter(|s| *s == "https").unwrap_or("http");
+    let path = JobPart::Status.target(job);
+    match header("host") {
+        Some(host) => format!("{scheme}://{host}{path}"),
+        None => path,
+    }
+}
+
+/// The description with its polling address replaced, every other byte as it was.
+fn rewrite(body: &[u8], polling_url: Option<&RawValue>, ours: &str) -> Bytes {
+    let Some(theirs) = polling_url else { return Bytes::copy_from_slice(body) };
+    let start = theirs.get().as_ptr() as usize - body.as_ptr() as usize;
+    let end = start + theirs.get().len();
+    let quoted = serde_json::Value::from(ours).to_string();
+    let (before, after) = (body.get(..start).unwrap_or_default(), body.get(end..).unwrap_or_default());
+    [before, quoted.as_bytes(), after].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_polling_address_changes() {
+        let body = br#"{"id":"job-1", "polling_url" : "https://openrouter.ai/api/v1/videos/job-1","cost":1e-7 }"#;
+        let description: Description<'_> = serde_json::from_slice(body).expect("valid");
+        let ours = rewrite(body, description.polling_url, "http://h/api/v1/videos/job-1");
+        let expected = br#"{"id":"job-1", "polling_url" : "http://h/api/v1/videos/job-1","cost":1e-7 }"#;
+        assert_eq!(&ours[..], &expected[..]);
+        assert_eq!(&rewrite(b"{}", None, "x")[..], b"{}");
+    }
+}

@@ -1,0 +1,276 @@
+//! The proxy listener: a Pingora application that serves the drop-in API.
+//!
+//! Not built on Pingora's `ProxyHttp`: its retry buffer ends at 64 KiB, it cannot hold a refusal back until its body
+//! is judged, and its header deadline is per read. Pingora's listeners, sessions, codecs and connectors are used as
+//! they are; the exchange between them is potluck's own (`exchange`), and is a plain loop.
+
+mod answer;
+mod body;
+mod exchange;
+mod forward;
+pub(crate) mod gate;
+mod hangup;
+pub(crate) mod head;
+mod hunt;
+mod jobs;
+mod own;
+mod relay;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::ErrorType;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::server::ShutdownWatch;
+
+use crate::config::Config;
+use crate::money::RequestId;
+use crate::origin::PublicCache;
+use crate::pot::Pot;
+use crate::upstream::{Dialect, Refusal, Route, route};
+
+use answer::{Served, Whole, give_refusal};
+use body::{BodyBudget, BodyLimits};
+use forward::UpstreamLimits;
+use gate::Gate;
+use head::{HeadFault, HeadLimits};
+use hunt::HuntLimits;
+
+/// HTTP/2 multiplies what a client can make us hold, so its limits are tighter than HTTP/1's
+/// (`reliability.md` section 0, finding 6).
+const H2_HEAD_MAX_BYTES: u32 = 16 * 1024;
+/// Streams of one connection at a time.
+const H2_STREAMS_MAX: u32 = 32;
+/// Streams that were reset and are still remembered, before the connection is closed.
+const H2_RESETS_MAX: usize = 20;
+
+/// Every bound of the proxy listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    head: HeadLimits,
+    /// The whole head of a connection's first request.
+    head_timeout: Duration,
+    /// From one answer to the next request's whole head.
+    idle_timeout: Duration,
+    body: BodyLimits,
+    write_timeout: Duration,
+    hunt: HuntLimits,
+    wait_for_key: Duration,
+    upstream: UpstreamLimits,
+}
+
+impl Limits {
+    fn new(config: &Config) -> Self {
+        let (proxy, upstream) = (&config.proxy, &config.upstream);
+        Self {
+            head: HeadLimits { bytes: proxy.head_max_bytes, fields: proxy.head_max_fields },
+            head_timeout: proxy.head_timeout,
+            idle_timeout: proxy.idle_timeout,
+            body: BodyLimits {
+                bytes: proxy.body_max_bytes,
+                silence: proxy.body_timeout,
+                bytes_per_second: proxy.body_min_rate_bytes_per_s,
+            },
+            write_timeout: proxy.write_timeout,
+            hunt: HuntLimits {
+                attempts: u16::try_from(upstream.attempts_max).unwrap_or(u16::MAX),
+                budget: upstream.attempts_budget,
+            },
+            wait_for_key: upstream.wait_for_key,
+            upstream: UpstreamLimits {
+                first_byte: upstream.first_byte_timeout,
+                idle: upstream.idle_timeout,
+                total: upstream.total_timeout,
+                hangup_grace: upstream.hangup_grace,
+                refusal_bytes: upstream.refusal_body_max_bytes,
+            },
+        }
+    }
+}
+
+/// The drop-in API as a Pingora application.
+pub struct Proxy {
+    pot: Arc<Pot>,
+    cache: PublicCache,
+    limits: Limits,
+    budget: BodyBudget,
+    options: HttpServerOptions,
+}
+
+/// The outer door of the proxy listener: counts connections, then hands them to the [`Proxy`].
+pub struct Door {
+    proxy: Arc<Proxy>,
+    gate: Arc<Gate>,
+}
+
+impl Door {
+    /// A proxy listener's application over `pot`.
+    pub fn new(pot: Arc<Pot>, config: &Config) -> Self {
+        let gate = Gate::new(config.proxy.connections_max, config.proxy.connections_per_address_max);
+        Self { proxy: Arc::new(Proxy::new(pot, config)), gate }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Door {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let address = stream.get_socket_digest().and_then(|d| d.peer_addr()?.as_inet().map(|a| a.ip()));
+        let Some(_entered) = self.gate.enter(address) else {
+            // Closing at once is the cheapest thing to do for the many; the counter tells the operator.
+            self.proxy.pot.metrics().connection_refused();
+            return None;
+        };
+        self.proxy.process_new(stream, shutdown).await
+    }
+}
+
+/// Marks a connection that has had a request before.
+#[derive(Debug)]
+struct Seasoned;
+
+#[async_trait]
+impl HttpServerApp for Proxy {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.await_head(&mut session, shutdown).await?;
+        let _underway = self.pot.request();
+        session.set_write_timeout(Some(self.limits.write_timeout));
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
+        if !self.serve(&mut session).await.reusable {
+            session.shutdown().await;
+            return None;
+        }
+        let mut settings = HttpPersistentSettings::for_session(&session);
+        settings.set_user_context(Box::new(Seasoned));
+        let stream = session.finish().await.ok().flatten()?;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options.max_header_list_size(u32::try_from(self.limits.head.bytes).unwrap_or(u32::MAX).min(H2_HEAD_MAX_BYTES));
+        options.max_concurrent_streams(H2_STREAMS_MAX);
+        options.max_pending_accept_reset_streams(H2_RESETS_MAX);
+        options.max_concurrent_reset_streams(H2_RESETS_MAX);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+impl Proxy {
+    fn new(pot: Arc<Pot>, config: &Config) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = config.proxy.http2;
+        options.h2_idle_timeout = Some(config.proxy.idle_timeout);
+        Self {
+            cache: PublicCache::new(Arc::clone(pot.origin()), config.upstream.cache_max_bytes),
+            limits: Limits::new(config),
+            budget: BodyBudget::new(config.proxy.body_budget_bytes),
+            options,
+            pot,
+        }
+    }
+
+    /// Wait for a whole request head, within one deadline: Pingora's own is per read, and there is none between the
+    /// requests of a kept connection.
+    async fn await_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> Option<()> {
+        if session.is_http2() {
+            return Some(());
+        }
+        let seasoned = session.take_connection_user_context().is_some();
+        let deadline = if seasoned { self.limits.idle_timeout } else { self.limits.head_timeout };
+        let mut shutdown = shutdown.clone();
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout(deadline, session.read_request()) => read.ok()?,
+            _ = shutdown.wait_for(|down| *down) => return None,
+        };
+        match read {
+            Ok(true) => Some(()),
+            Ok(false) => None,
+            Err(error) => {
+                if matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
+                    session.set_keepalive(None);
+                    let fault = Refusal::MalformedHead(HeadFault::Syntax.describe());
+                    give_refusal(session, &fault, Dialect::Chat, self.request_id()).await;
+                }
+                session.shutdown().await;
+                None
+            }
+        }
+    }
+
+    fn request_id(&self) -> RequestId {
+        let millis = u64::try_from(self.pot.clock().now().as_millis()).unwrap_or(0);
+        RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
+    }
+
+    async fn serve(&self, session: &mut ServerSession) -> Served {
+        let request = self.request_id();
+        let started = self.pot.clock().tick();
+        if let Err(fault) = check_head(session, self.limits.head) {
+            session.set_keepalive(None);
+            let refusal = match fault {
+                HeadFault::TooLarge => Refusal::HeadTooLarge,
+                fault => Refusal::MalformedHead(fault.describe()),
+            };
+            return give_refusal(session, &refusal, Dialect::Chat, request).await;
+        }
+        let head = session.req_header();
+        let (path, query) = split_target(head.raw_path());
+        let route = route(&head.method, path, query);
+        let endpoint = match &route {
+            Route::Inference { endpoint, .. } => Some(*endpoint),
+            _ => None,
+        };
+        let served = self.dispatch(session, route, request).await;
+        let status = session.response_written().map(|head| head.status.as_u16());
+        self.pot.metrics().request_done(endpoint, served.outcome, status, started.elapsed());
+        served
+    }
+
+    async fn dispatch(&self, session: &mut ServerSession, route: Route, request: RequestId) -> Served {
+        match route {
+            Route::Inference { endpoint, target } => self.infer(session, endpoint, target, request).await,
+            Route::Poll { job, part } => self.poll_job(session, &job, part, request).await,
+            Route::PublicRead { target } => self.public_read(session, &target, request).await,
+            Route::Own(own) => self.answer_itself(session, own, request).await,
+            Route::Preflight => {
+                Whole { status: 204, headers: http::HeaderMap::new(), body: Bytes::new() }.give(session, request).await
+            }
+            Route::Refused { why, dialect } => give_refusal(session, &Refusal::Route(why), dialect, request).await,
+        }
+    }
+}
+
+/// Path and query of a request target.
+fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
+        None => (target, None),
+    }
+}
+
+/// Refuse heads that could be read in two ways, and make sure that nothing of an upgrade is acted on.
+fn check_head(session: &mut ServerSession, limits: HeadLimits) -> Result<(), HeadFault> {
+    if let Some(h1) = session.as_http1() {
+        head::check(&h1.get_headers_raw_bytes(), session.req_header().version, limits)?;
+    } else if session.req_header().headers.len() > limits.fields {
+        return Err(HeadFault::TooLarge);
+    }
+    session.req_header_mut().remove_header(&http::header::UPGRADE);
+    Ok(())
+}

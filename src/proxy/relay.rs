@@ -1,0 +1,123 @@
+//! Passing an answer on: byte for byte, at once, with the usage reader looking on.
+
+use std::sync::Arc;
+
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::clock::Tick;
+use crate::money::{Outcome, RequestId};
+use crate::origin::OriginSession;
+use crate::pot::{Attempt, Call};
+use crate::telemetry::RequestOutcome;
+use crate::upstream::{BodyShape, Reading, UsageReader};
+
+use super::Proxy;
+use super::answer::{self, Served};
+use super::forward::Accepted;
+use super::hangup::Hangup;
+
+/// Stream the answer of `accepted` to the client and book the attempt.
+pub async fn run(
+    proxy: &Proxy,
+    session: &mut ServerSession,
+    accepted: Box<Accepted>,
+    mut attempt: Box<Attempt>,
+    hangup: &mut Hangup,
+    call: &Arc<Call>,
+    arrived: Tick,
+) -> (Served, Option<Reading>) {
+    let Accepted { session: mut upstream, head } = *accepted;
+    attempt.accepted(UsageReader::new(call.endpoint, shape(&head)));
+    let sent = match answer::relayed_head(&head, session.req_header().version, call.request) {
+        Ok(down) => session.write_response_header(Box::new(down)).await,
+        Err(error) => Err(error),
+    };
+    if sent.is_err() {
+        return (Served::GONE, attempt.close(Outcome::ClientGone));
+    }
+    proxy.pot.metrics().time_to_first_byte(arrived.elapsed());
+    let outcome = pump(proxy, session, &mut upstream, hangup, arrived, |chunk| attempt.read(chunk)).await;
+    let reading = attempt.close(outcome);
+    (end(proxy, upstream, outcome).await, reading)
+}
+
+/// Pass an answer on that is not booked (a job's result).
+pub async fn unbooked(
+    proxy: &Proxy,
+    session: &mut ServerSession,
+    accepted: Box<Accepted>,
+    hangup: &mut Hangup,
+    request: RequestId,
+    arrived: Tick,
+) -> Served {
+    let Accepted { session: mut upstream, head } = *accepted;
+    let sent = match answer::relayed_head(&head, session.req_header().version, request) {
+        Ok(down) => session.write_response_header(Box::new(down)).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match sent {
+        Ok(()) => pump(proxy, session, &mut upstream, hangup, arrived, |_| {}).await,
+        Err(_) => Outcome::ClientGone,
+    };
+    end(proxy, upstream, outcome).await
+}
+
+/// Move the body, chunk by chunk as it comes, until one side ends.
+async fn pump(
+    proxy: &Proxy,
+    session: &mut ServerSession,
+    upstream: &mut OriginSession,
+    hangup: &mut Hangup,
+    arrived: Tick,
+    mut look: impl FnMut(&[u8]),
+) -> Outcome {
+    while !upstream.http.response_done() {
+        let chunk = tokio::select! {
+            biased;
+            chunk = upstream.http.read_response_body() => chunk,
+            () = hangup.wait(session) => return Outcome::ClientGone,
+        };
+        match chunk {
+            Ok(Some(bytes)) => {
+                look(&bytes);
+                if session.write_response_body(bytes, false).await.is_err() {
+                    return Outcome::ClientGone;
+                }
+            }
+            Ok(None) => break,
+            Err(_) => return Outcome::Broken,
+        }
+        if arrived.elapsed() > proxy.limits.upstream.total {
+            return Outcome::Broken;
+        }
+    }
+    Outcome::Answered
+}
+
+async fn end(proxy: &Proxy, mut upstream: OriginSession, outcome: Outcome) -> Served {
+    if outcome == Outcome::Answered {
+        proxy.pot.origin().release(upstream).await;
+        return Served { outcome: RequestOutcome::Answered, reusable: true };
+    }
+    upstream.http.shutdown().await;
+    // A body that was cut upstream must look cut to the client, so its connection ends here.
+    let outcome = if outcome == Outcome::ClientGone { RequestOutcome::ClientGone } else { RequestOutcome::Broken };
+    Served { outcome, reusable: false }
+}
+
+fn shape(head: &ResponseHeader) -> BodyShape {
+    let header = |name| head.headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok()).unwrap_or_default();
+    let encoding = header("content-encoding");
+    let content = header("content-type").trim_start().to_ascii_lowercase();
+    if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
+        // We asked for identity; an encoded answer hides its cost, so it counts as unknown.
+        BodyShape::Opaque
+    } else if content.starts_with("text/event-stream") {
+        BodyShape::EventStream
+    } else if content.starts_with("application/json") || content.is_empty() {
+        BodyShape::Json
+    } else {
+        BodyShape::Opaque
+    }
+}
