@@ -1,0 +1,151 @@
+//! Finds out what attempts cost whose answer did not say.
+//!
+//! Such an attempt is in suspense: neither free nor forgotten. Its generation is asked about with the key that made it,
+//! well or not, on the schedule of `ledger.reconcile_schedule_ms`; the times stand in the store, so a restart loses
+//! nothing. The cost found is booked as a correction, once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::questions::ask_generation;
+use super::rounds::{at_most, until_stopped};
+use super::schedule::{Found, next_try};
+use crate::clock::Timestamp;
+use crate::pot::Pot;
+use crate::store::{Settlement, StoreError, Suspense};
+use crate::upstream::account::{GenerationAnswer, Settled};
+
+/// Entries taken from the store at a time.
+const BATCH: usize = 64;
+/// Questions open at a time.
+const AT_A_TIME: usize = 8;
+/// The longest time without a look at the store.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// The pause after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// The service that settles unknown costs.
+pub struct Reconciler {
+    pot: Arc<Pot>,
+    schedule: Arc<[Duration]>,
+}
+
+/// What became of an entry.
+enum Done {
+    /// Its cost is booked.
+    Settled,
+    /// To be asked about again then.
+    Later(Timestamp),
+    /// It stays in suspense; nobody will ask again.
+    GivenUp,
+    /// The store failed; nothing has changed.
+    Unwritten,
+}
+
+impl Reconciler {
+    /// A reconciler for this pot, asking at these times after an attempt's end (`ledger.reconcile_schedule_ms`).
+    pub fn new(pot: Arc<Pot>, schedule: &[Duration]) -> Self {
+        Self { pot, schedule: schedule.into() }
+    }
+
+    async fn rounds(&self) {
+        loop {
+            let next = self.round().await;
+            self.wait(next).await;
+        }
+    }
+
+    /// Go through what is due. When to look again.
+    async fn round(&self) -> Timestamp {
+        let due = match self.pot.store().suspense_due(self.pot.clock().now(), BATCH).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "the suspense account cannot be read");
+                return self.pot.clock().now().after(STORE_PAUSE);
+            }
+        };
+        let more = due.len() >= BATCH;
+        let ask = |entry| resolve(Arc::clone(&self.pot), Arc::clone(&self.schedule), entry);
+        let done = at_most(AT_A_TIME, due, ask).await;
+        let now = self.pot.clock().now();
+        if done.iter().any(|done| matches!(done, Done::Unwritten)) {
+            return now.after(STORE_PAUSE);
+        }
+        if more {
+            return now;
+        }
+        let later = done.iter().filter_map(|done| if let Done::Later(at) = done { Some(*at) } else { None });
+        later.min().map_or(now.after(LOOK_EVERY), |at| at.min(now.after(LOOK_EVERY)))
+    }
+
+    /// Wait until `next`, or until the first scheduled time of an entry that is opened meanwhile.
+    async fn wait(&self, mut next: Timestamp) {
+        let first = self.schedule.iter().min().copied().unwrap_or(LOOK_EVERY);
+        loop {
+            let now = self.pot.clock().now();
+            tokio::select! {
+                () = tokio::time::sleep(next.since(now)) => return,
+                () = self.pot.settle_wanted().notified() => next = next.min(now.after(first)),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Reconciler {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        until_stopped(shutdown, self.rounds()).await;
+    }
+}
+
+async fn resolve(pot: Arc<Pot>, schedule: Arc<[Duration]>, entry: Suspense) -> Done {
+    let found = match look_up(&pot, &entry).await {
+        Ok(settled) => return written(&entry, book(&pot, &entry, settled).await, Done::Settled),
+        Err(found) => found,
+    };
+    let next = next_try(entry.opened_at, found, &schedule, pot.clock().now());
+    if next.is_none() {
+        tracing::error!(request = %entry.request, key = %entry.key, ?found, "this attempt's cost stays unknown");
+    }
+    let done = next.map_or(Done::GivenUp, Done::Later);
+    written(&entry, pot.store().retry_later(entry.id, next).await, done)
+}
+
+fn written(entry: &Suspense, result: Result<(), StoreError>, done: Done) -> Done {
+    match result {
+        Ok(()) => done,
+        Err(error) => {
+            tracing::error!(request = %entry.request, %error, "what was found about a cost could not be stored");
+            Done::Unwritten
+        }
+    }
+}
+
+async fn look_up(pot: &Pot, entry: &Suspense) -> Result<Settled, Found> {
+    let id = entry.generation.as_ref().ok_or(Found::Nothing)?;
+    let chosen = pot.pinned(entry.key).ok_or(Found::Nothing)?;
+    match ask_generation(pot.origin(), &chosen.credential, id).await {
+        Ok(GenerationAnswer::Settled(settled)) => Ok(settled),
+        Ok(GenerationAnswer::NotYet) => Err(Found::NotYet),
+        Ok(GenerationAnswer::Silent) => Err(Found::Silent),
+        Err(silence) => {
+            tracing::warn!(request = %entry.request, key = %entry.key, reason = %silence, "no statement about a cost");
+            Err(Found::Silent)
+        }
+    }
+}
+
+/// Book what was found. Settling twice is harmless: the store takes the first one only, and only then do figures move.
+async fn book(pot: &Pot, entry: &Suspense, settled: Settled) -> Result<(), StoreError> {
+    let Settled { cost, byok, tokens, model } = settled;
+    let settlement = Settlement { at: pot.clock().now(), cost, byok, tokens, model };
+    if pot.store().settle(entry.id, settlement).await? {
+        pot.settled(entry.key, cost);
+        tracing::info!(request = %entry.request, key = %entry.key, %cost, "an unknown cost was found");
+    }
+    Ok(())
+}
