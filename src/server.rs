@@ -1,0 +1,272 @@
+//! Putting it together: a [`Potluck`] from a configuration, its services, and the process around them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::ServiceWithDependents;
+use pingora::services::background::{BackgroundService, GenBackgroundService};
+use pingora::services::listening::Service;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::AdminApp;
+use crate::background::{Prober, Reconciler};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::origin::{Origin, OriginError};
+use crate::pool::Policy;
+use crate::pot::{DonateError, Parts, Pot};
+use crate::proxy::Door;
+use crate::secret::Credential;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// How often a draining process looks whether the last request is done.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// Connections that were accepted just before the listeners closed get this long to show their request.
+const DRAIN_SETTLE: Duration = Duration::from_millis(250);
+
+/// One potluck: the shared state, and the services that make it work.
+///
+/// Add it to a Pingora server of your own with [`Potluck::add_to`], or take the services one by one.
+pub struct Potluck {
+    pot: Arc<Pot>,
+    config: Config,
+}
+
+/// Why potluck cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The upstream cannot be used.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// A key given at start-up cannot be stored.
+    #[error("a key from OPENROUTER_KEYS could not be added: {0}")]
+    Key(#[from] DonateError),
+    /// No runtime for the start.
+    #[error("could not start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Potluck {
+    /// Open the store and put everything together. Nothing listens or connects yet.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is in the way.
+    pub fn open(config: Config) -> Result<Self, StartError> {
+        Self::open_at(config, Clock::system())
+    }
+
+    /// [`Potluck::open`] with another clock, for tests.
+    ///
+    /// # Errors
+    /// As [`Potluck::open`].
+    pub fn open_at(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let (store, loaded) = Store::open(config.store_options(), &clock)?;
+        let origin = Origin::new(&config.upstream)?;
+        let policy = policy(&config.pool);
+        let metrics = Metrics::new();
+        let pot = Pot::new(Parts { clock, policy, store, loaded, origin, metrics });
+        add_keys(&pot, &config.keys)?;
+        Ok(Self { pot, config })
+    }
+
+    /// Book everything that is still to be booked and stop the ledger's writer; nothing can be served afterwards.
+    pub fn close(&self) {
+        close(&self.pot);
+    }
+
+    /// The shared state.
+    pub fn pot(&self) -> &Arc<Pot> {
+        &self.pot
+    }
+
+    /// The proxy listener, on `proxy.listen`.
+    pub fn proxy_service(&self) -> Service<Door> {
+        let mut service = Service::new("potluck proxy".to_owned(), Door::new(Arc::clone(&self.pot), &self.config));
+        service.add_tcp(&self.config.proxy.listen.to_string());
+        service.threads = Some(self.config.proxy.threads);
+        service
+    }
+
+    /// The admin listener, on `admin.listen`.
+    pub fn admin_service(&self) -> Service<AdminApp> {
+        let app = AdminApp::new(Arc::clone(&self.pot), &self.config);
+        let mut service = Service::new("potluck admin".to_owned(), app);
+        service.add_tcp(&self.config.admin.listen.to_string());
+        service.threads = Some(1);
+        service
+    }
+
+    /// Everything, ready to be added to a server: both listeners, probes, the reconciler, the upstream's addresses.
+    pub fn services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
+        let prober = Prober::new(Arc::clone(&self.pot));
+        let reconciler = Reconciler::new(Arc::clone(&self.pot), &self.config.ledger.reconcile_schedule);
+        vec![
+            Box::new(self.proxy_service()),
+            Box::new(self.admin_service()),
+            Box::new(background("potluck probes", prober)),
+            Box::new(background("potluck reconciler", reconciler)),
+            Box::new(self.pot.origin().address_service()),
+        ]
+    }
+
+    /// Add all of [`Potluck::services`] to `server`.
+    pub fn add_to(&self, server: &mut Server) {
+        for service in self.services() {
+            server.add_boxed_service(service);
+        }
+    }
+}
+
+/// Add the keys given at start-up that the store does not have. On a thread of its own, so that the caller may be inside
+/// a runtime or not.
+fn add_keys(pot: &Arc<Pot>, keys: &[Credential]) -> Result<(), StartError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let add = || {
+        runtime.block_on(async {
+            for credential in keys {
+                pot.donate_unseen(credential.clone()).await?;
+            }
+            Ok(())
+        })
+    };
+    std::thread::scope(|scope| scope.spawn(add).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn close(pot: &Pot) {
+    if let Err(error) = pot.store().close() {
+        tracing::error!(%error, "the ledger was not closed in order");
+    }
+}
+
+fn background<A: BackgroundService + Send + Sync + 'static>(name: &str, task: A) -> GenBackgroundService<A> {
+    GenBackgroundService::new(name.to_owned(), Arc::new(task))
+}
+
+/// The pool's policy, from the settings of the same names.
+fn policy(pool: &crate::config::Pool) -> Policy {
+    Policy {
+        rotation: pool.rotation,
+        degraded_rest: pool.degraded_rest,
+        rate_limited_rest: pool.rate_limited_rest,
+        key_cap_recheck: pool.key_cap_recheck,
+        credit_recheck_first: pool.credit_recheck_first,
+        credit_recheck_max: pool.credit_recheck_max,
+        credit_recheck: pool.credit_recheck,
+        probe_interval: pool.probe_interval,
+        affinity_max: pool.affinity_max_conversations,
+        affinity_idle: pool.affinity_idle,
+        exclusions_max: pool.exclusions_max,
+        exclusion_rest: pool.exclusion_rest,
+        trial_max: pool.trial_max,
+    }
+}
+
+/// How the process is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// Take the listening sockets over from a running potluck (which is then sent SIGQUIT).
+    pub upgrade: bool,
+}
+
+/// Open a potluck and serve until a signal ends it: SIGTERM drains, SIGQUIT hands the sockets to a successor and drains,
+/// SIGINT stops. Whatever ends it, the ledger's writer stops last. A drained process exits at once.
+///
+/// # Errors
+/// [`StartError`] when it cannot start.
+pub fn run(config: Config, options: RunOptions) -> Result<(), StartError> {
+    let potluck = Potluck::open(config)?;
+    let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
+    potluck.serve_with(options, Some(drain));
+    Ok(())
+}
+
+impl Potluck {
+    /// Serve in a Pingora server of its own until a signal ends it, then return. Unlike [`run`] this waits for the whole
+    /// drain timeout on SIGTERM: ending the process sooner is the caller's to decide.
+    pub fn serve(self, options: RunOptions) {
+        self.serve_with(options, None);
+    }
+
+    fn serve_with(self, options: RunOptions, drain: Option<GenBackgroundService<Drain>>) {
+        let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
+        let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(&self.config));
+        server.bootstrap();
+        self.add_to(&mut server);
+        if let Some(drain) = drain {
+            server.add_service(drain);
+        }
+        let (proxy, admin) = (self.config.proxy.listen, self.config.admin.listen);
+        tracing::info!(%proxy, %admin, keys = self.pot.total_keys(), "potluck serves");
+        server.run(RunArgs { shutdown_signal: Box::new(Signals { pot: Arc::clone(&self.pot) }) });
+        self.close();
+    }
+}
+
+/// Pingora's own settings, built in code: the copy made by its constructor is the one that counts.
+fn server_conf(config: &Config) -> ServerConf {
+    let drain = config.proxy.drain_timeout.as_secs();
+    ServerConf {
+        threads: config.proxy.threads,
+        grace_period_seconds: Some(drain),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upgrade_sock: config.data_dir.join("upgrade.sock").to_string_lossy().into_owned(),
+        pid_file: config.data_dir.join("potluck.pid").to_string_lossy().into_owned(),
+        upstream_debug_ssl_keylog: false,
+        ..ServerConf::default()
+    }
+}
+
+struct Signals {
+    pot: Arc<Pot>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let (Ok(mut terminate), Ok(mut quit), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::quit()), signal(SignalKind::interrupt()))
+        else {
+            tracing::error!("signals cannot be listened for: stop potluck with SIGKILL");
+            return std::future::pending().await;
+        };
+        let received = tokio::select! {
+            _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
+            _ = quit.recv() => ShutdownSignal::GracefulUpgrade,
+            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+        };
+        self.pot.drain();
+        received
+    }
+}
+
+/// Ends the process as soon as it is drained: Pingora itself always waits for the whole grace period.
+struct Drain {
+    pot: Arc<Pot>,
+}
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        if shutdown.wait_for(|down| *down).await.is_err() {
+            return;
+        }
+        self.pot.drain();
+        tokio::time::sleep(DRAIN_SETTLE).await;
+        while self.pot.requests_underway() > 0 {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        tracing::info!("drained; the ledger is closed last");
+        close(&self.pot);
+        std::process::exit(0);
+    }
+}
