@@ -4,7 +4,6 @@
 //! has not written down by then is asked again.
 
 mod prober;
-mod questions;
 mod reconciler;
 mod rounds;
 mod schedule;

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::questions::{ask_credits, ask_key};
 use super::rounds::{at_most, until_stopped};
 use crate::pool::{Chosen, Evidence, Health, KeyId};
+use crate::pot::questions::{ask_credits, ask_key};
 use crate::pot::{KeyRef, Pot};
 use crate::store::StoreError;
 use crate::upstream::account::KeyAnswer;

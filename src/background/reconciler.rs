@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::questions::ask_generation;
 use super::rounds::{at_most, until_stopped};
 use super::schedule::{Found, next_try};
 use crate::clock::Timestamp;
 use crate::pot::Pot;
+use crate::pot::questions::ask_generation;
 use crate::store::{Settlement, StoreError, Suspense};
 use crate::upstream::account::{GenerationAnswer, Settled};
 
@@ -24,7 +24,7 @@ const BATCH: usize = 64;
 /// Questions open at a time.
 const AT_A_TIME: usize = 8;
 /// The longest time without a look at the store.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -61,7 +61,7 @@ impl Reconciler {
 
     /// Go through what is due. When to look again.
     async fn round(&self) -> Timestamp {
-        let due = match self.pot.store().suspense_due(self.pot.clock().now(), BATCH).await {
+        let due = match self.due().await {
             Ok(due) => due,
             Err(error) => {
                 tracing::error!(%error, "the suspense account cannot be read");
@@ -80,6 +80,13 @@ impl Reconciler {
         }
         let later = done.iter().filter_map(|done| if let Done::Later(at) = done { Some(*at) } else { None });
         later.min().map_or(now.after(LOOK_EVERY), |at| at.min(now.after(LOOK_EVERY)))
+    }
+
+    /// What is due now. Entries that are booked but still on their way to the disk are waited for: the wake-up that came
+    /// with them comes only once.
+    async fn due(&self) -> Result<Vec<Suspense>, StoreError> {
+        self.pot.store().flush().await?;
+        self.pot.store().suspense_due(self.pot.clock().now(), BATCH).await
     }
 
     /// Wait until `next`, or until the first scheduled time of an entry that is opened meanwhile.

@@ -43,6 +43,13 @@ impl Pool {
         }
     }
 
+    /// When the first key that cannot serve such a request now is back, whoever has tried it: what a client that found no
+    /// key is told.
+    pub fn due_back(&self, lane: Lane, model: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+        let want = Want { lane, model, conversation: None, tried: &[], avoid: &[] };
+        self.resting_until(now).or_else(|| self.back_at(&want, now))
+    }
+
     /// The key of that number, whatever its health: for jobs and generations that only their own key may ask about.
     pub fn pinned(&self, id: KeyId) -> Option<Chosen> {
         let slot = self.places.get(&id).and_then(|place| self.slot(*place))?;
@@ -218,6 +225,10 @@ mod tests {
         assert_eq!(series(&mut pool, &paid(), START, 2), [1, 1]);
         let why = none(pool.choose(&free(), START, 0));
         assert_eq!(why, Unavailable { reason: NoKey::Mixed, until: Some(at(600)) });
+        let tried = k(&[1, 2]);
+        let why = none(pool.choose(&Want { tried: &tried, ..free() }, START, 0));
+        assert_eq!(why, Unavailable { reason: NoKey::Mixed, until: None }, "no use in waiting for keys it has tried");
+        assert_eq!(pool.due_back(Lane::Free, None, START), Some(at(600)), "but its client may come back then");
         assert_eq!(series(&mut pool, &free(), at(600), 2), [1, 1]);
     }
 

@@ -154,6 +154,8 @@ impl Attempt {
         let reading = self.reader.take().map(UsageReader::finish);
         let outcome = match &reading {
             Some(reading) if reading.error.is_some() && outcome == Outcome::Answered => Outcome::FailedInside,
+            // Framed to its end, but the document or the stream was not: padding and nothing behind it, for instance.
+            Some(reading) if !reading.complete && outcome == Outcome::Answered => Outcome::Broken,
             _ => outcome,
         };
         let cost = charged(stage, outcome, self.generation.is_some(), reading.as_ref());

@@ -7,14 +7,16 @@ use crate::money::Usd;
 use crate::pool::{AccountId, Evidence, KeyState};
 use crate::secret::Credential;
 use crate::store::{NewKey, StoredKey};
-use crate::upstream::account::{KeyAnswer, read_key};
+use crate::upstream::account::KeyAnswer;
 
+use super::questions::{ask_credits, ask_key};
 use super::{AdminError, DonateError, Donated, Donation, KeyRef, Pot, Withdrawn};
 
 /// What a first look at a donated key found.
+#[derive(Default)]
 struct FirstLook {
     verified: bool,
-    evidence: Evidence,
+    evidence: Vec<Evidence>,
     account: Option<AccountId>,
 }
 
@@ -42,26 +44,26 @@ impl Pot {
             return Ok(None);
         }
         let donation = Donation { credential, label: None, donor_id: None, donor_name: None };
-        let look = FirstLook { verified: false, evidence: Evidence::Silent, account: None };
-        self.admit(donation, look).await.map(Some)
+        self.admit(donation, FirstLook::default()).await.map(Some)
     }
 
     async fn first_look(&self, credential: &Credential) -> Result<FirstLook, DonateError> {
-        let unverified = FirstLook { verified: false, evidence: Evidence::Silent, account: None };
-        let Ok(asked) = self.origin.ask(&self.origin.target("/api/v1/key"), Some(credential)).await else {
-            return Ok(unverified);
-        };
-        match read_key(asked.status, &asked.body, self.clock.now()) {
-            KeyAnswer::Rejected => Err(DonateError::Rejected),
-            KeyAnswer::Facts { management: true, .. } => Err(DonateError::ManagementKey),
-            KeyAnswer::Facts { facts, .. } => {
+        match ask_key(&self.origin, credential, self.clock.now()).await {
+            Ok(KeyAnswer::Rejected) => Err(DonateError::Rejected),
+            Ok(KeyAnswer::Facts { management: true, .. }) => Err(DonateError::ManagementKey),
+            Ok(KeyAnswer::Facts { facts, .. }) => {
                 let account = match &facts.account {
                     Some(name) => Some(self.store.account(name).await?),
                     None => None,
                 };
-                Ok(FirstLook { verified: true, evidence: Evidence::Key(facts), account })
+                let mut evidence = vec![Evidence::Key(facts)];
+                // Not every account's ordinary keys may ask, so silence is normal here.
+                if let Ok(remaining) = ask_credits(&self.origin, credential).await {
+                    evidence.push(Evidence::Credits { remaining });
+                }
+                Ok(FirstLook { verified: true, evidence, account })
             }
-            KeyAnswer::Silent => Ok(unverified),
+            Ok(KeyAnswer::Silent) | Err(_) => Ok(FirstLook::default()),
         }
     }
 
@@ -80,8 +82,8 @@ impl Pot {
         };
         let id = self.store.add_key(key.clone()).await?;
         self.seat(StoredKey { id, key, spent: Usd::ZERO }, now);
-        if look.evidence != Evidence::Silent {
-            self.evidence(id, &look.evidence, now);
+        for evidence in &look.evidence {
+            self.evidence(id, evidence, now);
         }
         self.probe_wanted.notify_one();
         tracing::info!(key = %id, verified = look.verified, "key added to the pool");

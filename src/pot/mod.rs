@@ -6,6 +6,7 @@
 mod attempt;
 mod donate;
 mod operate;
+pub(crate) mod questions;
 mod view;
 
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ pub use view::{AdminError, DonateError, Donated, Donation, KeyRef, KeyView, Over
 use crate::clock::{Clock, Timestamp};
 use crate::money::{Cost, Entry, Outcome, Usd};
 use crate::origin::Origin;
-use crate::pool::{AccountId, Choice, Chosen, Effect, Evidence, KeyId, Policy, Pool, Rotation, Want};
+use crate::pool::{AccountId, Choice, Chosen, Effect, Evidence, KeyId, Lane, Policy, Pool, Rotation, Want};
 use crate::secret::Fingerprint;
 use crate::store::{Loaded, NewKey, Store, StoredKey};
 use crate::telemetry::Metrics;
@@ -158,6 +159,11 @@ impl Pot {
     /// Choose a key.
     pub fn choose(&self, want: &Want<'_>) -> Choice {
         self.pool().choose(want, self.clock.now(), rand::random())
+    }
+
+    /// When the first key that could serve such a request is back, as far as that is known.
+    pub fn due_back(&self, lane: Lane, model: Option<&str>) -> Option<Timestamp> {
+        self.pool().due_back(lane, model, self.clock.now())
     }
 
     /// A certain key, whatever its health, while it is in the pool: for jobs and generations that belong to it.

@@ -17,6 +17,8 @@ impl Pot {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn overview(&self) -> Result<Overview, StoreError> {
+        // Read first: when it is zero, every request before this call is in the figures that follow.
+        let in_flight = self.requests_underway();
         self.store.flush().await?;
         let now = self.clock.now();
         let totals = self.store.totals(now.day()).await?;
@@ -56,7 +58,7 @@ impl Pot {
             spent_today: totals.spent_today,
             spent_total: totals.spent_total,
             suspense,
-            in_flight: self.requests_underway(),
+            in_flight,
         })
     }
 

@@ -240,8 +240,14 @@ impl Inference<'_> {
         match held {
             Some(answer) => self.pass_on(session, &answer).await,
             None => {
-                let now = self.proxy.pot.clock().now();
-                let refusal = Refusal::NoKey { reason: why.reason, until: why.until, now, tried: hunt.attempts() };
+                let pot = &self.proxy.pot;
+                let until = match hunt.attempts() {
+                    0 => why.until,
+                    // The keys tried are out of the question for this request, not for the client's next one.
+                    _ => pot.due_back(self.facts.lane, self.facts.model.as_deref()),
+                };
+                let refusal =
+                    Refusal::NoKey { reason: why.reason, until, now: pot.clock().now(), tried: hunt.attempts() };
                 self.refuse(session, &refusal).await
             }
         }

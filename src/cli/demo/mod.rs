@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{Config, Flags};
-use crate::server::{Potluck, StartError};
+use crate::server::{Potluck, RunOptions, StartError};
 use crate::simulator::{Simulator, SimulatorConfig};
 
 use picture::Picture;
@@ -25,6 +25,9 @@ use traffic::Traffic;
 const MODEL: &str = "openai/gpt-4o-mini";
 /// The same, holding the usage back until the client is gone.
 const SLOW_MODEL: &str = "sim/fixture-8";
+
+/// How often the picture follows the pool when the story is over.
+const REDRAW: Duration = Duration::from_millis(300);
 
 /// What `potluck demo` takes.
 #[derive(Debug, Args)]
@@ -75,19 +78,37 @@ pub(super) fn demo(options: &DemoArgs) -> Result<(), DemoError> {
         picture: Picture::new(options.plain),
         pace: Duration::from_millis(options.pace_ms),
     };
-    let served = std::thread::spawn(move || potluck.serve(crate::server::RunOptions::default()));
-    runtime.block_on(async {
-        await_port(proxy).await;
-        story.play().await?;
-        invite(&mut story.picture, proxy, admin);
-        Ok::<(), DemoError>(())
-    })?;
-    if options.once {
+    // Signals are the server's business: it returns when one has ended it.
+    let served = std::thread::spawn(move || potluck.serve(RunOptions::default()));
+    let told = runtime.block_on(async {
+        tokio::select! {
+            told = tell(&mut story, proxy, admin, options.once) => told,
+            () = ended(&served) => Ok(()),
+        }
+    });
+    story.picture.leave();
+    told
+}
+
+/// The story, and the picture of the pool for as long as it serves.
+async fn tell(story: &mut Story, proxy: SocketAddr, admin: SocketAddr, once: bool) -> Result<(), DemoError> {
+    await_port(proxy).await;
+    story.play().await?;
+    if once {
         return Ok(());
     }
-    // Signals are the server's business; it returns when one has ended it.
-    served.join().ok();
-    Ok(())
+    invite(&mut story.picture, proxy, admin);
+    loop {
+        let overview = story.pot.overview().await.map_err(story::Stumble::from)?;
+        story.picture.draw(&overview);
+        tokio::time::sleep(REDRAW).await;
+    }
+}
+
+async fn ended(server: &std::thread::JoinHandle<()>) {
+    while !server.is_finished() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The settings of `potluck run`, but for the upstream, the data, and timers a person can wait for.
@@ -96,7 +117,7 @@ fn config(upstream: &str, data_dir: &str) -> Result<Config, DemoError> {
         [pool]
         credit_recheck_first_ms = 1000
         [ledger]
-        reconcile_schedule_ms = [500, 1000, 2000, 5000]
+        reconcile_schedule_ms = [1500, 3000, 6000, 12000]
     ";
     let (proxy, admin) = (port(8767)?.to_string(), port(8769)?.to_string());
     let env = |name: &str| match name {

@@ -12,8 +12,8 @@ use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use crate::pool::Health;
 use crate::pot::{KeyView, Overview};
 
-/// Lines of the live picture: a frame, a head, three keys, a foot.
-const HEIGHT: u16 = 7;
+/// Lines of the live picture: a frame with a head and three keys in it.
+const HEIGHT: u16 = 6;
 
 /// Where the demo's words and figures go.
 pub enum Picture {
@@ -62,13 +62,21 @@ impl Picture {
         }
     }
 
+    /// Leave the terminal as it was, below the last picture.
+    pub fn leave(&mut self) {
+        if let Self::Live(terminal) = self {
+            terminal.show_cursor().ok();
+            println!();
+        }
+    }
+
     /// The keys as a table: the last thing a log shows of an act.
     pub fn sum_up(&mut self, overview: &Overview) {
         self.draw(overview);
         if matches!(self, Self::Log) {
             for key in &overview.keys {
-                let [label, state, requests, spent, _] = columns(key, overview);
-                println!("    {label:<9} {state:<13} {requests:>9} requests  {spent:>16}");
+                let [label, state, served, spent, _] = columns(key, overview);
+                println!("    {label:<9} {state:<13} {served:>9} served  {spent:>16}");
             }
         }
     }
@@ -76,11 +84,11 @@ impl Picture {
 
 fn draw(frame: &mut Frame<'_>, overview: &Overview) {
     let rows = overview.keys.iter().map(|key| {
-        let [label, state, requests, spent, bar] = columns(key, overview);
+        let [label, state, served, spent, bar] = columns(key, overview);
         Row::new([
             Cell::from(label).style(Style::new().add_modifier(Modifier::BOLD)),
             Cell::from(state).style(Style::new().fg(colour(key.state.health))),
-            Cell::from(Line::from(requests).right_aligned()),
+            Cell::from(Line::from(served).right_aligned()),
             Cell::from(Line::from(spent).right_aligned()),
             Cell::from(bar).style(Style::new().fg(Color::Cyan)),
         ])
@@ -92,7 +100,7 @@ fn draw(frame: &mut Frame<'_>, overview: &Overview) {
         Constraint::Length(18),
         Constraint::Min(10),
     ];
-    let head = Row::new(["key", "state", "requests", "spent", "share"]).style(Style::new().add_modifier(Modifier::DIM));
+    let head = Row::new(["key", "state", "served", "spent", "share"]).style(Style::new().add_modifier(Modifier::DIM));
     let foot = format!(
         " spent today {} · cost being looked up: {} · under way: {} ",
         overview.spent_today, overview.suspense.open, overview.in_flight
@@ -103,15 +111,15 @@ fn draw(frame: &mut Frame<'_>, overview: &Overview) {
 
 fn columns(key: &KeyView, overview: &Overview) -> [String; 5] {
     const BAR: u64 = 24;
-    let all: u64 = overview.keys.iter().map(|k| k.totals.requests).sum();
-    let share = (key.totals.requests * BAR).checked_div(all).unwrap_or(0);
+    let all: u64 = overview.keys.iter().map(|k| k.totals.successes).sum();
+    let share = (key.totals.successes * BAR).checked_div(all).unwrap_or(0);
     let marker = if overview.last_key == Some(key.id) { " ◂" } else { "" };
     let mut bar = "█".repeat(usize::try_from(share).unwrap_or(0));
     bar.push_str(marker);
     [
         key.label.clone().unwrap_or_else(|| key.id.to_string()),
         key.state.health.name().to_owned(),
-        key.totals.requests.to_string(),
+        key.totals.successes.to_string(),
         key.totals.spent_total.to_string(),
         bar,
     ]

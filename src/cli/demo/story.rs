@@ -90,7 +90,7 @@ impl Story {
         self.picture.act("Act 1 · Rotation. Nine requests, nobody gives more than the others.");
         self.requests(9).await?;
         let overview = self.show().await?;
-        let even = overview.keys.iter().all(|key| key.totals.requests == 3);
+        let even = overview.keys.iter().all(|key| key.totals.successes == 3);
         self.expect(even, "every key served three of nine requests")
     }
 
@@ -106,9 +106,9 @@ impl Story {
 
     async fn the_pool_goes_on(&mut self, alice: &Donor) -> Result<(), Stumble> {
         self.picture.act("Act 3 · The pool goes on with the other two.");
-        let before = requests_of(&self.show().await?, alice.id);
+        let before = attempts_with(&self.pot.overview().await?, alice.id);
         self.requests(6).await?;
-        let after = requests_of(&self.show().await?, alice.id);
+        let after = attempts_with(&self.show().await?, alice.id);
         self.expect(before == after, "a depleted key is left alone")
     }
 
@@ -122,6 +122,7 @@ impl Story {
     async fn a_client_hangs_up(&mut self) -> Result<(), Stumble> {
         self.picture.act("Act 5 · A client hangs up in mid-stream, before the cost is told.");
         self.traffic.hang_up().await.map_err(Stumble::Unexpected)?;
+        self.quiet().await?;
         self.until("the cost is unknown, and in suspense", |o| o.suspense.open > 0).await?;
         self.until("the reconciler has found it with the same key", |o| o.suspense.open == 0).await
     }
@@ -153,7 +154,21 @@ impl Story {
             self.picture.draw(&overview);
         }
         self.picture.say(&format!("  {count} requests, {count} × 200"));
-        Ok(())
+        self.quiet().await
+    }
+
+    /// Wait until the last request is booked: its client has the answer a moment before.
+    async fn quiet(&mut self) -> Result<(), Stumble> {
+        let tries = PATIENCE.as_millis() / LOOK.as_millis();
+        for _ in 0..tries {
+            let overview = self.pot.overview().await?;
+            self.picture.draw(&overview);
+            if overview.in_flight == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(Stumble::Unexpected("requests under way never end".to_owned()))
     }
 
     async fn show(&mut self) -> Result<Overview, Stumble> {
@@ -195,6 +210,6 @@ fn health(overview: &Overview, key: KeyId) -> Option<Health> {
     overview.keys.iter().find(|k| k.id == key).map(|k| k.state.health)
 }
 
-fn requests_of(overview: &Overview, key: KeyId) -> u64 {
+fn attempts_with(overview: &Overview, key: KeyId) -> u64 {
     overview.keys.iter().find(|k| k.id == key).map_or(0, |k| k.totals.requests)
 }

@@ -10,7 +10,7 @@ use crate::upstream::account::{GenerationAnswer, KeyAnswer, read_credits, read_g
 
 /// Why an answer says nothing, for the log.
 #[derive(Debug)]
-pub(super) enum Silence {
+pub(crate) enum Silence {
     /// There was none.
     Error(AskError),
     /// There was one with this status, and nothing in it that is a statement.
@@ -27,7 +27,7 @@ impl fmt::Display for Silence {
 }
 
 /// `GET /key`: what is known about the key, or that the upstream does not know it.
-pub(super) async fn ask_key(origin: &Origin, key: &Credential, now: Timestamp) -> Result<KeyAnswer, Silence> {
+pub(crate) async fn ask_key(origin: &Origin, key: &Credential, now: Timestamp) -> Result<KeyAnswer, Silence> {
     let asked = origin.ask(&origin.target("/api/v1/key"), Some(key)).await.map_err(Silence::Error)?;
     match read_key(asked.status, &asked.body, now) {
         KeyAnswer::Silent => Err(Silence::Status(asked.status)),
@@ -36,13 +36,13 @@ pub(super) async fn ask_key(origin: &Origin, key: &Credential, now: Timestamp) -
 }
 
 /// `GET /credits`: what the key's account has left.
-pub(super) async fn ask_credits(origin: &Origin, key: &Credential) -> Result<Usd, Silence> {
+pub(crate) async fn ask_credits(origin: &Origin, key: &Credential) -> Result<Usd, Silence> {
     let asked = origin.ask(&origin.target("/api/v1/credits"), Some(key)).await.map_err(Silence::Error)?;
     read_credits(asked.status, &asked.body).ok_or(Silence::Status(asked.status))
 }
 
 /// `GET /generation`: what a past generation cost, asked with the key that made it.
-pub(super) async fn ask_generation(
+pub(crate) async fn ask_generation(
     origin: &Origin,
     key: &Credential,
     id: &GenerationId,
