@@ -1,0 +1,134 @@
+//! The processes under test, and what the kernel says about them.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A port nobody listens on just now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// The upstream of every proxy here.
+pub struct Simulator {
+    child: Child,
+    pub address: SocketAddr,
+    /// The one key it knows.
+    pub key: String,
+}
+
+impl Simulator {
+    pub fn start() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_potluck"))
+            .args(["simulate", "--fast", "--accounts", "1", "--balance", "1000000", "--listen", &address.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the simulator starts");
+        let greeting = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let key =
+            greeting.filter_map(|line| line.split_whitespace().find(|w| w.starts_with("sk-or-v1-")).map(str::to_owned));
+        let key = { key }.next().expect("a key in the greeting");
+        await_port(address);
+        Self { child, address, key }
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A proxy under test: its process and where it listens.
+pub struct Proxy {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    child: Child,
+    _files: Option<tempfile::TempDir>,
+}
+
+impl Proxy {
+    pub fn plain(simulator: &Simulator) -> Self {
+        let port = free_port();
+        let child = Command::new(std::env::current_exe().expect("this bench"))
+            .args(["--plain-pingora", &format!("127.0.0.1:{port}"), &simulator.address.to_string(), &simulator.key])
+            .spawn()
+            .expect("plain Pingora starts");
+        Self::started("plain", child, port, None)
+    }
+
+    pub fn potluck(simulator: &Simulator) -> Self {
+        let (port, dir) = (free_port(), tempfile::tempdir().expect("a directory"));
+        let config = dir.path().join("potluck.toml");
+        std::fs::write(&config, "[proxy]\nthreads = 1\nconnections_per_address_max = 10000\n").expect("written");
+        let child = Command::new(env!("CARGO_BIN_EXE_potluck"))
+            .args(["run", "-c"])
+            .arg(&config)
+            .env("OPENROUTER_KEYS", &simulator.key)
+            .env("POTLUCK_LISTEN", format!("127.0.0.1:{port}"))
+            .env("POTLUCK_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .env("POTLUCK_UPSTREAM", format!("http://{}/api/v1", simulator.address))
+            .env("POTLUCK_DATA_DIR", dir.path().join("data"))
+            .env("POTLUCK_LOG", "error")
+            .spawn()
+            .expect("potluck starts");
+        Self::started("potluck", child, port, Some(dir))
+    }
+
+    pub fn started(name: &'static str, child: Child, port: u16, files: Option<tempfile::TempDir>) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        await_port(address);
+        Self { name, address, child, _files: files }
+    }
+
+    /// CPU seconds used so far by the process and its children (nginx works in one).
+    pub fn cpu_seconds(&self) -> f64 {
+        self.family().iter().filter_map(|pid| cpu_ticks(*pid)).sum::<u64>() as f64 / 100.0
+    }
+
+    /// Resident memory in KiB, children included.
+    pub fn resident_kib(&self) -> f64 {
+        let resident = |pid: &u32| -> Option<f64> {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        self.family().iter().filter_map(resident).sum()
+    }
+
+    fn family(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        std::iter::once(id).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
+    }
+}
+
+/// User and system time in ticks of 10 ms (the kernel's fixed unit towards programs).
+fn cpu_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // nginx ends its worker on a TERM; killing the master would leave the worker.
+        Command::new("kill").arg(self.child.id().to_string()).status().ok();
+        std::thread::sleep(Duration::from_millis(300));
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn await_port(address: SocketAddr) {
+    for _ in 0..200 {
+        if TcpStream::connect(address).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    panic!("nothing listens on {address}");
+}

@@ -1,0 +1,22 @@
+//! What OpenRouter is: its routes, its headers, its errors and its usage figures. Pure: no clock, no I/O, no lock.
+
+pub mod account;
+mod blame;
+mod endpoint;
+mod envelope;
+mod headers;
+mod refusal;
+mod request;
+mod route;
+mod scrub;
+mod sse;
+mod usage;
+
+pub use blame::{Answer, Next, Reason, Verdict, judge, judge_inside};
+pub use endpoint::{Dialect, Endpoint};
+pub use headers::{CORS, client_response_header, upstream_request_headers};
+pub use refusal::{Refusal, RenderedRefusal, render};
+pub use request::{BadRequest, BodyFault, FIELD_MAX_BYTES, RequestFacts, read_request};
+pub use route::{Blocked, JobId, JobPart, OwnAnswer, PublicTarget, Route, RouteRefusal, TARGETS, route};
+pub use scrub::scrub;
+pub use usage::{BodyShape, ErrorCode, InsideError, MESSAGE_MAX_BYTES, Reading, UsageReader};

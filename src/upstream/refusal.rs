@@ -1,0 +1,293 @@
+//! Every answer potluck invents, in the shape of errors that the called endpoint has.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::money::GenerationId;
+use crate::pool::NoKey;
+
+use super::{BadRequest, Dialect, RouteRefusal};
+
+/// A refusal or failure of potluck's own. Each has a status, a stable code and a message that names the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No key can serve this request.
+    NoKey {
+        /// Why.
+        reason: NoKey,
+        /// When the first key is due back, where a time is known.
+        until: Option<Timestamp>,
+        /// The time of this answer.
+        now: Timestamp,
+        /// How many keys this request has tried.
+        tried: u16,
+    },
+    /// Keys were tried and refused until the bound on attempts was reached.
+    OutOfAttempts,
+    /// The call is not let through.
+    Route(RouteRefusal),
+    /// The body may not go upstream, or cannot mean anything there.
+    BadRequest(BadRequest),
+    /// The body is larger than one may be.
+    BodyTooLarge {
+        /// The bound, in bytes.
+        max: u64,
+    },
+    /// The bodies of all requests together are too large just now.
+    BodyBudget,
+    /// The body came too slowly.
+    BodyTooSlow,
+    /// The body ended early, or its framing is broken.
+    BodyBroken,
+    /// The request head is larger than one may be.
+    HeadTooLarge,
+    /// The request head is malformed, or could be read in two ways.
+    MalformedHead(&'static str),
+    /// Too many connections, in all or from one address.
+    TooManyConnections,
+    /// The upstream cannot be reached; nothing was sent.
+    UpstreamUnreachable,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The upstream broke off or sent nonsense.
+    UpstreamBroken,
+    /// The ledger has no room to book the request, so it was not made.
+    LedgerFull,
+    /// potluck is shutting down.
+    Draining,
+    /// A fault of potluck's own.
+    Internal,
+    /// `messages/count_tokens`, which OpenRouter does not have.
+    CountTokens,
+    /// A generation that did not go through this pool, or that OpenRouter does not know (yet).
+    GenerationNotFound(GenerationId),
+    /// A video job that was not started here.
+    JobNotFound,
+    /// The key that started a video job cannot ask about it just now.
+    JobKeyUnwell,
+}
+
+/// A refusal as it goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderedRefusal {
+    /// Status code.
+    pub status: u16,
+    /// `Retry-After`, in seconds.
+    pub retry_after_s: Option<u64>,
+    /// `Allow`, with a 405.
+    pub allow: Option<&'static str>,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// How soon a full ledger or memory budget is worth another try, in seconds.
+const BUSY_RETRY_S: u64 = 1;
+/// How soon an upstream that cannot be reached is worth another try, in seconds.
+const UPSTREAM_RETRY_S: u64 = 5;
+
+impl Refusal {
+    /// The status code.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Route(RouteRefusal::Method { .. }) => 405,
+            Self::Route(RouteRefusal::Blocked(_)) => 403,
+            Self::Route(RouteRefusal::NotFound)
+            | Self::CountTokens
+            | Self::GenerationNotFound(_)
+            | Self::JobNotFound => 404,
+            Self::Route(RouteRefusal::Batches) => 501,
+            Self::Route(RouteRefusal::Query(_)) | Self::BadRequest(_) | Self::BodyBroken | Self::MalformedHead(_) => {
+                400
+            }
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge { .. } => 413,
+            Self::HeadTooLarge => 431,
+            Self::Internal => 500,
+            Self::UpstreamUnreachable | Self::UpstreamBroken => 502,
+            Self::UpstreamTimeout => 504,
+            Self::NoKey { .. }
+            | Self::OutOfAttempts
+            | Self::BodyBudget
+            | Self::TooManyConnections
+            | Self::LedgerFull
+            | Self::Draining
+            | Self::JobKeyUnwell => 503,
+        }
+    }
+
+    /// The stable name, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoKey { reason, .. } => match reason {
+                NoKey::NoneAdded => "no_keys_added",
+                NoKey::AllDepleted => "all_keys_depleted",
+                NoKey::AllLimited => "all_keys_limited",
+                NoKey::AllFailed => "all_keys_failed",
+                NoKey::Mixed => "no_key_available",
+                NoKey::NoneLeft => "no_key_left",
+            },
+            Self::OutOfAttempts => "out_of_attempts",
+            Self::Route(RouteRefusal::NotFound) => "not_found",
+            Self::Route(RouteRefusal::Blocked(_)) => "blocked_path",
+            Self::Route(RouteRefusal::Method { .. }) => "method_not_allowed",
+            Self::Route(RouteRefusal::Query(_)) => "bad_query",
+            Self::Route(RouteRefusal::Batches) => "batches_not_supported",
+            Self::BadRequest(_) => "bad_request",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyBudget => "body_budget_exhausted",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::BodyBroken => "body_broken",
+            Self::HeadTooLarge => "head_too_large",
+            Self::MalformedHead(_) => "malformed_head",
+            Self::TooManyConnections => "too_many_connections",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::LedgerFull => "ledger_full",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+            Self::CountTokens => "count_tokens_not_supported",
+            Self::GenerationNotFound(_) => "generation_not_found",
+            Self::JobNotFound => "job_not_found",
+            Self::JobKeyUnwell => "job_key_unavailable",
+        }
+    }
+
+    /// A sentence for people.
+    pub fn message(&self) -> Cow<'static, str> {
+        let fixed = match self {
+            Self::NoKey { reason, until, tried, .. } => return no_key(*reason, *until, *tried).into(),
+            Self::Route(why) => return route(*why),
+            Self::BadRequest(bad) => return bad.to_string().into(),
+            Self::BodyTooLarge { max } => {
+                return format!("the request body is larger than {max} bytes (setting proxy.body_max_bytes)").into();
+            }
+            Self::MalformedHead(what) => return format!("malformed request: {what}").into(),
+            Self::GenerationNotFound(id) => return format!("Generation {} not found", id.as_str()).into(),
+            Self::OutOfAttempts => "the keys that were tried could not serve this request: try again",
+            Self::BodyBudget => "too many large requests at once: try again in a moment",
+            Self::BodyTooSlow => "the request body came too slowly",
+            Self::BodyBroken => "the request body ended early or is framed wrongly",
+            Self::HeadTooLarge => "the request's headers are too large",
+            Self::TooManyConnections => "too many connections: close some or try again in a moment",
+            Self::UpstreamUnreachable => "OpenRouter cannot be reached: try again in a moment",
+            Self::UpstreamTimeout => "OpenRouter did not answer in time",
+            Self::UpstreamBroken => "OpenRouter's answer broke off or was not understood",
+            Self::LedgerFull => "the ledger is behind, so the cost could not be booked: try again in a moment",
+            Self::Draining => "this potluck is shutting down: try again",
+            Self::Internal => "an internal fault of potluck; its log says more",
+            Self::CountTokens => "OpenRouter does not count tokens: estimate them, or read usage from an answer",
+            Self::JobNotFound => "no such video job was started through this potluck",
+            Self::JobKeyUnwell => "the key that started this job cannot ask about it just now: try again later",
+        };
+        fixed.into()
+    }
+
+    /// Seconds after which another try makes sense, where that is known; at least 1.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::NoKey { until, now, .. } => {
+                until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
+            }
+            Self::BodyBudget | Self::TooManyConnections | Self::LedgerFull | Self::Draining => Some(BUSY_RETRY_S),
+            Self::UpstreamUnreachable => Some(UPSTREAM_RETRY_S),
+            _ => None,
+        }
+    }
+
+    /// `Allow`, for a method that is not.
+    pub const fn allow(&self) -> Option<&'static str> {
+        match self {
+            Self::Route(RouteRefusal::Method { allow }) => Some(allow),
+            _ => None,
+        }
+    }
+}
+
+fn no_key(reason: NoKey, until: Option<Timestamp>, tried: u16) -> String {
+    let what = match reason {
+        NoKey::NoneAdded => "the pool has no keys yet: donate one with POST /keys/openrouter on the admin address",
+        NoKey::AllDepleted => "every key of the pool is out of credit: top one up or donate another",
+        NoKey::AllLimited => "every key of the pool is limited or resting",
+        NoKey::AllFailed => "OpenRouter accepts none of the pool's keys: donate a working one",
+        NoKey::Mixed => "no key of the pool can serve now: some are out of credit, the others limited or resting",
+        NoKey::NoneLeft if tried == 0 => "no key of the pool may use this model",
+        NoKey::NoneLeft => "no key of the pool could serve this request: a smaller one, or another model, may pass",
+    };
+    match until {
+        Some(until) => format!("{what}; the first is due back at {until}"),
+        None => what.to_owned(),
+    }
+}
+
+fn route(why: RouteRefusal) -> Cow<'static, str> {
+    match why {
+        RouteRefusal::NotFound => {
+            "no such path here: the API is under /api/v1 (or /v1), for Anthropic clients the base URL ends in /api"
+                .into()
+        }
+        RouteRefusal::Blocked(family) => format!("not available through a shared pool: {}", family.reason()).into(),
+        RouteRefusal::Method { allow } => format!("this path takes {allow}").into(),
+        RouteRefusal::Query(name) => format!("the query parameter {name} is missing, doubled or malformed").into(),
+        RouteRefusal::Batches => {
+            "batches are not supported, as their cost cannot be booked request by request: send single requests".into()
+        }
+    }
+}
+
+/// The refusal in the dialect of the endpoint that was called.
+pub fn render(refusal: &Refusal, dialect: Dialect) -> RenderedRefusal {
+    let body = match dialect {
+        Dialect::Chat => chat(refusal),
+        Dialect::Responses => {
+            json!({"error": {"code": refusal.code(), "message": refusal.message()}, "metadata": null})
+        }
+        Dialect::Messages => json!({
+            "type": "error",
+            "error": {"type": anthropic_type(refusal.status()), "message": refusal.message(), "code": refusal.code()},
+            "request_id": null,
+        }),
+    };
+    RenderedRefusal {
+        status: refusal.status(),
+        retry_after_s: refusal.retry_after_s(),
+        allow: refusal.allow(),
+        body: body.to_string().into_bytes(),
+    }
+}
+
+fn chat(refusal: &Refusal) -> Value {
+    // Clients wait for this one in OpenRouter's own words.
+    if matches!(refusal, Refusal::GenerationNotFound(_)) {
+        return json!({"error": {"message": refusal.message(), "code": refusal.status()}});
+    }
+    let kind = match refusal.status() {
+        404 => "not_found_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
+    let param = match refusal {
+        Refusal::BadRequest(bad) => Value::from(&*bad.field),
+        Refusal::Route(RouteRefusal::Query(name)) => Value::from(*name),
+        _ => Value::Null,
+    };
+    json!({"error": {"message": refusal.message(), "type": kind, "code": refusal.code(), "param": param}})
+}
+
+/// Anthropic's name for errors of a status.
+pub(super) const fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        408 | 504 => "timeout_error",
+        503 | 529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}

@@ -1,0 +1,163 @@
+//! The top-level fields of a request body that matter to us, each as the JSON text it came as.
+//!
+//! One pass with nothing built: other fields are checked for syntax and stepped over, so a body of many megabytes of
+//! base64 costs little more than reading it, and no depth of nesting can exhaust the stack.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::fault::{BadRequest, BodyFault};
+
+/// A body's fields of interest. `null` counts as absent: that is how the upstream reads it.
+#[derive(Default)]
+pub(super) struct Body<'a> {
+    pub(super) model: Option<&'a RawValue>,
+    pub(super) models: Option<&'a RawValue>,
+    pub(super) stream: Option<&'a RawValue>,
+    pub(super) messages: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
+    pub(super) system: Option<&'a RawValue>,
+    pub(super) instructions: Option<&'a RawValue>,
+    pub(super) session_id: Option<&'a RawValue>,
+    pub(super) prompt_cache_key: Option<&'a RawValue>,
+    pub(super) provider: Option<&'a RawValue>,
+    pub(super) tools: Option<&'a RawValue>,
+    pub(super) store: Option<&'a RawValue>,
+    pub(super) background: Option<&'a RawValue>,
+    pub(super) previous_response_id: Option<&'a RawValue>,
+    pub(super) preset: Option<&'a RawValue>,
+    pub(super) callback_url: Option<&'a RawValue>,
+    pub(super) container: Option<&'a RawValue>,
+}
+
+impl<'a> Body<'a> {
+    /// Take a body apart.
+    ///
+    /// # Errors
+    /// Not JSON, not an object, or a top-level field given twice.
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
+        match serde_json::from_slice::<Fields<'a>>(body) {
+            Ok(Fields { body, twice: None }) => Ok(body),
+            Ok(Fields { twice: Some(field), .. }) => Err(BadRequest::new(&field, BodyFault::Twice)),
+            Err(error) if error.is_data() && opening(body) != Some(b'{') => {
+                Err(BadRequest::body(BodyFault::NotAnObject))
+            }
+            Err(error) => Err(BadRequest::body(BodyFault::NotJson { line: error.line(), column: error.column() })),
+        }
+    }
+
+    fn slot(&mut self, key: &str) -> Option<&mut Option<&'a RawValue>> {
+        Some(match key {
+            "model" => &mut self.model,
+            "models" => &mut self.models,
+            "stream" => &mut self.stream,
+            "messages" => &mut self.messages,
+            "input" => &mut self.input,
+            "system" => &mut self.system,
+            "instructions" => &mut self.instructions,
+            "session_id" => &mut self.session_id,
+            "prompt_cache_key" => &mut self.prompt_cache_key,
+            "provider" => &mut self.provider,
+            "tools" => &mut self.tools,
+            "store" => &mut self.store,
+            "background" => &mut self.background,
+            "previous_response_id" => &mut self.previous_response_id,
+            "preset" => &mut self.preset,
+            "callback_url" => &mut self.callback_url,
+            "container" => &mut self.container,
+            _ => return None,
+        })
+    }
+}
+
+/// The first byte of a JSON text that is not white space.
+pub(super) fn opening(text: &[u8]) -> Option<u8> {
+    text.iter().copied().find(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t'))
+}
+
+struct Fields<'a> {
+    body: Body<'a>,
+    /// The first field found twice.
+    twice: Option<Box<str>>,
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields { body: Body::default(), twice: None };
+        let mut seen = HashSet::new();
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+            match fields.body.slot(&key) {
+                Some(slot) => *slot = map.next_value::<Option<&RawValue>>()?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            if fields.twice.is_none() && seen.contains(&key) {
+                fields.twice = Some(key.as_ref().into());
+            }
+            seen.insert(key);
+        }
+        Ok(fields)
+    }
+}
+
+/// A key or short string, borrowed from the body unless it holds escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// An object's members in order, each value as text.
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &RawValue>()? {
+            members.push((key, value));
+        }
+        Ok(Members(members))
+    }
+}
+
+/// The decoded text of a JSON string; `None` for anything else.
+pub(super) fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Key<'_>>(value?.get()).ok().map(|Key(text)| text)
+}
+
+/// The elements of a JSON array; none for anything else.
+pub(super) fn list(value: Option<&RawValue>) -> Vec<&RawValue> {
+    value.and_then(|v| serde_json::from_str(v.get()).ok()).unwrap_or_default()
+}

@@ -1,0 +1,100 @@
+//! What potluck must know of a request before choosing a key for it. The body itself is forwarded as it came.
+
+mod body;
+mod fault;
+mod history;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{BadRequest, BodyFault, FIELD_MAX_BYTES};
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde_json::value::RawValue;
+
+use crate::pool::{Conversation, Lane};
+
+use super::Endpoint;
+use body::{Body, list, opening, string};
+
+/// The facts of a request that decide about its key and its handling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// The model asked for.
+    pub model: Option<Box<str>>,
+    /// [`Lane::Free`] only if the model and every fallback is free.
+    pub lane: Lane,
+    /// The client asked for an event stream.
+    pub stream: bool,
+    /// The conversation the request belongs to, where there is one.
+    pub conversation: Option<Conversation>,
+    /// The request narrows the choice of providers, so finding none may be its own doing.
+    pub provider_restricted: bool,
+}
+
+impl RequestFacts {
+    /// A body that cannot be read: an upload, or compressed.
+    const UNKNOWN: Self =
+        Self { model: None, lane: Lane::Paid, stream: false, conversation: None, provider_restricted: false };
+}
+
+/// Read the facts of a request to `endpoint`, and refuse what may not go upstream.
+///
+/// `salt` goes into conversation hashes: per instance, or per client where clients are known. Bodies that are no JSON
+/// by their headers (an audio upload, a compressed body) pass without facts, but what is JSON all the same is read as
+/// such, whatever the headers say.
+///
+/// # Errors
+/// [`BadRequest`] names the field and the reason. Nothing has been sent anywhere.
+pub fn read_request(
+    endpoint: Endpoint,
+    body: &[u8],
+    headers: &HeaderMap,
+    salt: u64,
+) -> Result<RequestFacts, BadRequest> {
+    let fields = match Body::read(body) {
+        Ok(fields) => fields,
+        // What begins like an object is never taken for an upload: some readers forgive more than ours.
+        Err(_) if opening(body) != Some(b'{') && may_be_unreadable(endpoint, headers) => {
+            return Ok(RequestFacts::UNKNOWN);
+        }
+        Err(bad) => return Err(bad),
+    };
+    policy::check(endpoint, &fields, body)?;
+    Ok(RequestFacts {
+        model: string(fields.model).map(|model| model.into()),
+        lane: lane(&fields),
+        stream: fields.stream.is_some_and(|stream| stream.get() == "true"),
+        conversation: history::conversation(endpoint, &fields, headers, salt),
+        provider_restricted: fields.provider.is_some_and(narrows),
+    })
+}
+
+/// Whether the headers announce something else than plain JSON.
+fn may_be_unreadable(endpoint: Endpoint, headers: &HeaderMap) -> bool {
+    let is = |name, test: fn(&str) -> bool| headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(test);
+    let encoded = is(CONTENT_ENCODING, |coding| !coding.trim().eq_ignore_ascii_case("identity"));
+    let upload = is(CONTENT_TYPE, |kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
+    encoded || (upload && endpoint == Endpoint::Transcriptions)
+}
+
+/// Free models are limited by requests, all others by money; with a paid fallback money may be needed.
+fn lane(fields: &Body<'_>) -> Lane {
+    let is_free = |model: &str| model.ends_with(":free") || model == "openrouter/free";
+    let mut named = fields.model.into_iter().chain(list(fields.models)).peekable();
+    let free = named.peek().is_some() && named.all(|model| string(Some(model)).is_some_and(|m| is_free(&m)));
+    if free { Lane::Free } else { Lane::Paid }
+}
+
+/// Whether `provider` can leave fewer providers than the model has. Orders and preferences cannot.
+fn narrows(provider: &RawValue) -> bool {
+    let Ok(body::Members(members)) = serde_json::from_str(provider.get()) else { return false };
+    members.iter().any(|(key, value): &(_, &RawValue)| match &**key {
+        "order" | "sort" => false,
+        "allow_fallbacks" => value.get() == "false",
+        "data_collection" => value.get() == "\"deny\"",
+        key if key.starts_with("preferred_") => false,
+        _ => !matches!(value.get(), "null" | "false"),
+    })
+}
