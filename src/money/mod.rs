@@ -2,6 +2,8 @@
 
 mod entry;
 mod usd;
+#[cfg(test)]
+mod usd_properties;
 
 pub use entry::{Cost, Entry, GenerationId, Outcome, RequestId, Tokens};
 pub use usd::{Usd, UsdError};

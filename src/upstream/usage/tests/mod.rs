@@ -1,6 +1,7 @@
 //! Tests of the usage reader: fixtures, every way of cutting them, and a naive reader to compare with.
 
 mod fixtures;
+mod random;
 
 use crate::upstream::{BodyShape, Endpoint, Reading, UsageReader};
 
