@@ -1,7 +1,7 @@
 //! `potluck simulate`: a simulator with some accounts, until it is stopped.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -93,7 +93,8 @@ pub fn greeting(simulator: &SimulatorHandle) -> String {
 /// As [`open`], or when Ctrl-C cannot be listened for.
 pub async fn serve(options: SimulateOptions) -> io::Result<()> {
     let simulator = open(&options).await?;
-    println!("{}", greeting(&simulator));
+    // Whoever started it may have closed the pipe after reading the keys; it serves on.
+    writeln!(io::stdout(), "{}", greeting(&simulator)).ok();
     tokio::signal::ctrl_c().await?;
     simulator.shutdown().await;
     Ok(())

@@ -1,6 +1,6 @@
 //! What the demo shows: a live picture of the keys on a terminal, a plain log elsewhere.
 
-use std::io::{IsTerminal, Stdout, stdout};
+use std::io::{IsTerminal, Stdout, Write as _, stdout};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Constraint;
@@ -46,7 +46,8 @@ impl Picture {
 
     fn write(&mut self, line: &str, style: Style) {
         match self {
-            Self::Log => println!("{line}"),
+            // A reader that went away (`| head`) is no reason to stop either.
+            Self::Log => writeln!(stdout(), "{line}").unwrap_or_default(),
             Self::Live(terminal) => {
                 let text = Paragraph::new(Line::styled(line.to_owned(), style));
                 // A terminal that went away is no reason to stop serving.
@@ -76,7 +77,7 @@ impl Picture {
         if matches!(self, Self::Log) {
             for key in &overview.keys {
                 let [label, state, served, spent, _] = columns(key, overview);
-                println!("    {label:<9} {state:<13} {served:>9} served  {spent:>16}");
+                self.say(&format!("    {label:<9} {state:<13} {served:>9} served  {spent:>16}"));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The top-level fields of a request body that matter to us, each as the JSON text it came as.
 //!
-//! One pass with nothing built: other fields are checked for syntax and stepped over, so a body of many megabytes of
-//! base64 costs little more than reading it, and no depth of nesting can exhaust the stack.
+//! One pass with nothing built: other fields are checked for syntax and stepped over, and no depth of nesting can exhaust
+//! the stack.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

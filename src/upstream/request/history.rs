@@ -18,8 +18,9 @@ use crate::upstream::Endpoint;
 
 use super::body::{Body, Members, list, opening, string};
 
-/// How much of each text is hashed. Openings that differ only further on share a key, which harms nobody.
-const HASHED_MAX_BYTES: usize = 16 * 1024;
+/// How much of each text is hashed: more than a skeleton leaves of one. Openings that differ only further on share a key,
+/// which harms nobody.
+const HASHED_MAX_BYTES: usize = 4 * 1024;
 
 /// What a hash was made of, so that equal texts of different kinds differ.
 #[derive(Clone, Copy, Hash)]

@@ -4,6 +4,7 @@ mod body;
 mod fault;
 mod history;
 mod policy;
+mod skeleton;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use crate::pool::{Conversation, Lane};
 
 use super::Endpoint;
 use body::{Body, list, opening, string};
+use skeleton::skeleton;
 
 /// The facts of a request that decide about its key and its handling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +55,16 @@ pub fn read_request(
     headers: &HeaderMap,
     salt: u64,
 ) -> Result<RequestFacts, BadRequest> {
+    let whole = body;
+    let body = &*skeleton(whole);
     let fields = match Body::read(body) {
         Ok(fields) => fields,
         // What begins like an object is never taken for an upload: some readers forgive more than ours.
         Err(_) if opening(body) != Some(b'{') && may_be_unreadable(endpoint, headers) => {
             return Ok(RequestFacts::UNKNOWN);
         }
-        Err(bad) => return Err(bad),
+        // Said again of the whole body, for the place of the fault.
+        Err(bad) => return Err(Body::read(whole).err().unwrap_or(bad)),
     };
     policy::check(endpoint, &fields, body)?;
     Ok(RequestFacts {
