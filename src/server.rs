@@ -1,32 +1,31 @@
 //! Putting it together: a [`Potluck`] from a configuration, its services, and the process around them.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod start;
+mod stop;
 
-use async_trait::async_trait;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
 use pingora::server::configuration::{Opt, ServerConf};
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::server::{RunArgs, Server};
 use pingora::services::ServiceWithDependents;
 use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::AdminApp;
 use crate::background::{Prober, Reconciler};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::origin::{Origin, OriginError};
 use crate::pool::Policy;
 use crate::pot::{DonateError, Parts, Pot};
 use crate::proxy::Door;
 use crate::secret::Credential;
-use crate::store::{Store, StoreError};
+use crate::store::{Claim, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// How often a draining process looks whether the last request is done.
-const DRAIN_POLL: Duration = Duration::from_millis(50);
-/// Connections that were accepted just before the listeners closed get this long to show their request.
-const DRAIN_SETTLE: Duration = Duration::from_millis(250);
+use stop::{Drain, Signals};
 
 /// One potluck: the shared state, and the services that make it work.
 ///
@@ -34,6 +33,8 @@ const DRAIN_SETTLE: Duration = Duration::from_millis(250);
 pub struct Potluck {
     pot: Arc<Pot>,
     config: Config,
+    /// Nobody else works with the store meanwhile.
+    _claim: Claim,
 }
 
 /// Why potluck cannot start.
@@ -48,6 +49,33 @@ pub enum StartError {
     /// A key given at start-up cannot be stored.
     #[error("a key from OPENROUTER_KEYS could not be added: {0}")]
     Key(#[from] DonateError),
+    /// Somebody else listens where potluck should.
+    #[error(
+        "{setting} is {address}, where something listens already: stop that, or set {setting} ({variable}) to \
+         another port"
+    )]
+    ListenerTaken {
+        /// The setting.
+        setting: &'static str,
+        /// Its environment variable.
+        variable: &'static str,
+        /// Its value.
+        address: SocketAddr,
+    },
+    /// A listener's address cannot be used.
+    #[error("{setting} is {address}, which cannot be listened on")]
+    Listener {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// The system's words.
+        #[source]
+        error: std::io::Error,
+    },
+    /// There is nobody to take over from.
+    #[error("no potluck works with {0}, so there is none to take over from: start without --upgrade")]
+    NobodyToSucceed(String),
     /// No runtime for the start.
     #[error("could not start: {0}")]
     Io(#[from] std::io::Error),
@@ -67,13 +95,18 @@ impl Potluck {
     /// # Errors
     /// As [`Potluck::open`].
     pub fn open_at(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let claim = Claim::take(store_path(&config))?;
+        Self::open_claimed(config, clock, claim)
+    }
+
+    fn open_claimed(config: Config, clock: Clock, claim: Claim) -> Result<Self, StartError> {
         let (store, loaded) = Store::open(config.store_options(), &clock)?;
         let origin = Origin::new(&config.upstream)?;
         let policy = policy(&config.pool);
         let metrics = Metrics::new();
         let pot = Pot::new(Parts { clock, policy, store, loaded, origin, metrics });
         add_keys(&pot, &config.keys)?;
-        Ok(Self { pot, config })
+        Ok(Self { pot, config, _claim: claim })
     }
 
     /// Book everything that is still to be booked and stop the ledger's writer; nothing can be served afterwards.
@@ -184,9 +217,9 @@ pub struct RunOptions {
 /// # Errors
 /// [`StartError`] when it cannot start.
 pub fn run(config: Config, options: RunOptions) -> Result<(), StartError> {
-    let potluck = Potluck::open(config)?;
+    let (server, potluck) = if options.upgrade { start::successor(config)? } else { start::first(config)? };
     let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
-    potluck.serve_with(options, Some(drain));
+    potluck.serve_in(server, Some(drain));
     Ok(())
 }
 
@@ -194,13 +227,11 @@ impl Potluck {
     /// Serve in a Pingora server of its own until a signal ends it, then return. Unlike [`run`] this waits for the whole
     /// drain timeout on SIGTERM: ending the process sooner is the caller's to decide.
     pub fn serve(self, options: RunOptions) {
-        self.serve_with(options, None);
+        let server = server(&self.config, options);
+        self.serve_in(server, None);
     }
 
-    fn serve_with(self, options: RunOptions, drain: Option<GenBackgroundService<Drain>>) {
-        let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
-        let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(&self.config));
-        server.bootstrap();
+    fn serve_in(self, mut server: Server, drain: Option<GenBackgroundService<Drain>>) {
         self.add_to(&mut server);
         if let Some(drain) = drain {
             server.add_service(drain);
@@ -212,9 +243,24 @@ impl Potluck {
     }
 }
 
+/// A Pingora server that has its sockets, where it takes them over: then this waits for them.
+fn server(config: &Config, options: RunOptions) -> Server {
+    let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(config));
+    server.bootstrap();
+    server
+}
+
+fn store_path(config: &Config) -> &Path {
+    let StoreUrl::Sqlite(path) = &config.store.url;
+    path
+}
+
 /// Pingora's own settings, built in code: the copy made by its constructor is the one that counts.
 fn server_conf(config: &Config) -> ServerConf {
-    let drain = config.proxy.drain_timeout.as_secs();
+    // Pingora counts whole seconds; a stream is never cut before its time.
+    let drain = config.proxy.drain_timeout.as_millis().div_ceil(1000);
+    let drain = u64::try_from(drain).unwrap_or(u64::MAX);
     ServerConf {
         threads: config.proxy.threads,
         grace_period_seconds: Some(drain),
@@ -223,50 +269,5 @@ fn server_conf(config: &Config) -> ServerConf {
         pid_file: config.data_dir.join("potluck.pid").to_string_lossy().into_owned(),
         upstream_debug_ssl_keylog: false,
         ..ServerConf::default()
-    }
-}
-
-struct Signals {
-    pot: Arc<Pot>,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut quit), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::quit()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("signals cannot be listened for: stop potluck with SIGKILL");
-            return std::future::pending().await;
-        };
-        let received = tokio::select! {
-            _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
-            _ = quit.recv() => ShutdownSignal::GracefulUpgrade,
-            _ = interrupt.recv() => ShutdownSignal::FastShutdown,
-        };
-        self.pot.drain();
-        received
-    }
-}
-
-/// Ends the process as soon as it is drained: Pingora itself always waits for the whole grace period.
-struct Drain {
-    pot: Arc<Pot>,
-}
-
-#[async_trait]
-impl BackgroundService for Drain {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        if shutdown.wait_for(|down| *down).await.is_err() {
-            return;
-        }
-        self.pot.drain();
-        tokio::time::sleep(DRAIN_SETTLE).await;
-        while self.pot.requests_underway() > 0 {
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
-        tracing::info!("drained; the ledger is closed last");
-        close(&self.pot);
-        std::process::exit(0);
     }
 }

@@ -95,7 +95,11 @@ impl Desk {
         if !guard::is_open(call.uri().path()) {
             self.check_token(call)?;
         }
-        guard::check_form(call.method(), call.uri(), call.headers())
+        guard::check_form(call.method(), call.uri(), call.headers())?;
+        if self.pot.draining() && !call.method().is_safe() {
+            return Err(Refused::Draining);
+        }
+        Ok(())
     }
 
     fn check_token(&self, call: &Request) -> Result<(), Refused> {

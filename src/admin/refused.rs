@@ -66,6 +66,8 @@ pub(super) enum Refused {
     Head(&'static str),
     /// The store cannot be written or read.
     Store,
+    /// A write to a potluck that is shutting down: its successor would not hear of it.
+    Draining,
     /// A fault of ours.
     Internal,
 }
@@ -84,7 +86,7 @@ impl Refused {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Guessing { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -118,6 +120,7 @@ impl Refused {
             Self::Guessing { .. } => "token_guessing",
             Self::Head(_) => "head_malformed",
             Self::Store => "store_unavailable",
+            Self::Draining => "draining",
             Self::Internal => "internal",
         }
     }
@@ -161,6 +164,7 @@ impl Refused {
             Self::Guessing { .. } => "too many wrong tokens from this address; wait a little".to_owned(),
             Self::Head(fault) => (*fault).to_owned(),
             Self::Store => "the store cannot be read or written just now; nothing was changed".to_owned(),
+            Self::Draining => "this potluck is shutting down; ask its successor in a moment".to_owned(),
             Self::Internal => "a fault in potluck; its log has the place".to_owned(),
         }
     }
@@ -201,6 +205,9 @@ impl IntoResponse for Refused {
             }
             Self::Guessing { retry_after_s } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+            }
+            Self::Draining => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }

@@ -96,6 +96,8 @@ pub struct PooledKey<'a> {
     pub state: &'a KeyState,
     /// What it has paid through the pool.
     pub spent: Usd,
+    /// What of that it has paid since [`KeyState::remaining`] was learned.
+    pub spent_since_evidence: Usd,
     /// Whether it is back but has yet to serve a request.
     pub on_trial: bool,
 }
@@ -221,6 +223,7 @@ impl Pool {
             account: slot.account,
             state: &slot.state,
             spent: slot.spent,
+            spent_since_evidence: slot.spent_since_evidence(),
             on_trial: slot.trial != Trial::None,
         })
     }

@@ -99,6 +99,11 @@ fn spread(pause: Duration, jitter: u64) -> Duration {
     pause.saturating_add((pause / 8).mul_f64(fraction(jitter)))
 }
 
+/// The most that [`spread`] can make of a pause.
+pub(super) fn spread_max(pause: Duration) -> Duration {
+    pause.saturating_add(pause / 8)
+}
+
 /// A random number as a fraction of one.
 fn fraction(random: u64) -> f64 {
     (random >> 11) as f64 / (1u64 << 53) as f64

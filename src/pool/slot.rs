@@ -92,6 +92,11 @@ impl Slot {
         self.spent_at_evidence = self.spent;
     }
 
+    /// What it has paid through us since `state.remaining` was learned.
+    pub fn spent_since_evidence(&self) -> Usd {
+        self.spent.checked_sub(self.spent_at_evidence).unwrap_or(Usd::ZERO)
+    }
+
     /// What the indexes must hold about this key.
     pub fn entry(&self) -> Entry {
         let well = self.is_well();
@@ -122,8 +127,7 @@ impl Slot {
 
     fn weight(&self) -> u64 {
         let Some(remaining) = self.state.remaining else { return WEIGHT_UNKNOWN };
-        let since = self.spent.checked_sub(self.spent_at_evidence).unwrap_or(Usd::ZERO);
-        let left = remaining.checked_sub(since).unwrap_or(Usd::ZERO);
+        let left = remaining.checked_sub(self.spent_since_evidence()).unwrap_or(Usd::ZERO);
         // Evidence is hours old at times: a key that looks empty keeps a small chance until it says so itself.
         u64::try_from(left.as_pico() / WEIGHT_UNIT_PICO).unwrap_or(0).max(1)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
+use super::probes::spread_max;
 use super::slot::{Slot, Trial};
 use super::{Cause, Health, KeyId, KeyState, Policy, Pool};
 
@@ -123,7 +124,7 @@ fn cut_timers(state: &mut KeyState, policy: &Policy, now: Timestamp) {
     }
     state.until = state.until.map(|until| until.min(now.after(RESET_MAX)));
     state.free_until = state.free_until.map(|until| until.min(now.after(FREE_REST_MAX)));
-    let probe_max = policy.probe_interval.max(policy.credit_recheck_max);
+    let probe_max = spread_max(policy.probe_interval.max(policy.credit_recheck_max));
     state.probe_at = state.probe_at.map(|at| at.min(now.after(probe_max)));
 }
 
@@ -168,6 +169,27 @@ mod tests {
         check_restart(stored(Failed, Cause::Barred, past), Failed, None, false);
         check_restart(KeyState { strikes: 0, ..stored(Healthy, Cause::Fresh, ahead) }, Healthy, None, false);
         check_restart(KeyState { strikes: 0, ..stored(Depleted, Cause::Credit, None) }, Depleted, None, false);
+    }
+
+    #[test]
+    fn questions_stay_spread_across_a_restart() {
+        let asked_at = |id, probe_at| {
+            let mut pool = pool_of(0);
+            load(
+                &mut pool,
+                id,
+                None,
+                KeyState { probe_at: Some(probe_at), ..stored(Health::Healthy, Cause::Fresh, None) },
+                at(5_000),
+            );
+            super::super::testing::state(&pool, id).probe_at
+        };
+        let interval = Policy::default().probe_interval;
+        for spread in [1, 300, 2_700] {
+            let at = at(5_000 + spread).after(interval);
+            assert_eq!(asked_at(1, at), Some(at), "not all together");
+        }
+        assert!(asked_at(1, at(5_000).after(2 * interval)) < Some(at(5_000).after(2 * interval)));
     }
 
     #[test]
@@ -218,7 +240,7 @@ mod tests {
         assert_eq!(state(&pool, 3).until, Some(at(86_500)));
         assert!(state(&pool, 2).free_until <= Some(at(100).after(FREE_REST_MAX)));
         assert_eq!(pool.tick(at(200)), [], "reported once");
-        let probes_within = at(100).after(Policy::default().probe_interval);
+        let probes_within = at(100).after(spread_max(Policy::default().probe_interval));
         assert!((1..=5).all(|id| state(&pool, id).probe_at <= Some(probes_within)));
         let mut trial = false;
         for _ in 0..3 {

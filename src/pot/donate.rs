@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use crate::money::Usd;
 use crate::pool::{AccountId, Evidence, KeyState};
 use crate::secret::Credential;
-use crate::store::{NewKey, StoredKey};
+use crate::store::{NewKey, StoreError, StoredKey};
 use crate::upstream::account::KeyAnswer;
 
 use super::questions::{ask_credits, ask_key};
@@ -80,7 +80,11 @@ impl Pot {
             state,
             added_at: now,
         };
-        let id = self.store.add_key(key.clone()).await?;
+        let id = self.store.add_key(key.clone()).await.map_err(|error| match error {
+            // Somebody else donated it in the same moment.
+            StoreError::KeyPresent(present) => DonateError::AlreadyPresent(present),
+            error => error.into(),
+        })?;
         self.seat(StoredKey { id, key, spent: Usd::ZERO }, now);
         for evidence in &look.evidence {
             self.evidence(id, evidence, now);
@@ -98,9 +102,13 @@ impl Pot {
     pub async fn withdraw(&self, which: KeyRef) -> Result<Withdrawn, AdminError> {
         let id = self.resolve(which)?;
         let masked = self.card(id).map(|card| card.masked.clone()).ok_or(AdminError::NotFound)?;
+        // The store first: what cannot be written down does not happen.
+        self.store.remove_key(id).await.map_err(|error| match error {
+            StoreError::NoSuchKey(_) => AdminError::NotFound,
+            error => error.into(),
+        })?;
         self.pool().remove(id);
         self.cards.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        self.store.remove_key(id).await?;
         self.metrics.forget(id);
         tracing::info!(key = %id, "key removed from the pool");
         Ok(Withdrawn { id, masked, total_keys: self.total_keys() })

@@ -120,6 +120,7 @@ impl Pot {
             in_flight: AtomicU32::new(0),
         };
         self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(card));
+        self.metrics.remember(id);
         self.pool().insert(id, credential, account, state, spent, now);
     }
 

@@ -1,5 +1,6 @@
 //! What operators see and do.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -110,6 +111,7 @@ impl Pot {
             suspense_oldest_seconds: oldest,
             requests_in_flight: self.requests_underway(),
             ledger_queue_free: self.store.free_slots(),
+            store_errors: self.store.failures(),
         });
     }
 
@@ -151,15 +153,17 @@ impl Pot {
         Ok(())
     }
 
-    /// What keys that can still pay are known to have left: each account counts once, unknown counts as nothing.
+    /// What keys that can still pay are known to have left, less what they have paid since: each account counts once,
+    /// unknown counts as nothing.
     pub fn remaining(&self) -> Usd {
         let pool = self.pool();
-        let mut by_account = std::collections::HashMap::new();
+        let mut by_account: HashMap<_, (Usd, Usd)> = HashMap::new();
         for key in pool.keys().filter(|key| key.state.health != Health::Failed) {
-            let owner = key.account.ok_or(key.id);
-            let most: &mut Usd = by_account.entry(owner).or_default();
+            let (most, paid) = by_account.entry(key.account.ok_or(key.id)).or_default();
             *most = (*most).max(key.state.remaining.unwrap_or_default());
+            *paid = paid.saturating_add(key.spent_since_evidence);
         }
-        by_account.into_values().fold(Usd::ZERO, Usd::saturating_add)
+        let left = by_account.into_values().filter_map(|(most, paid)| most.checked_sub(paid));
+        left.fold(Usd::ZERO, |sum, left| sum.saturating_add(left.max(Usd::ZERO)))
     }
 }

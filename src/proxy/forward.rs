@@ -218,8 +218,8 @@ async fn send(upstream: &mut OriginSession, head: Box<RequestHeader>, body: Opti
     http.finish_request_body().await
 }
 
-/// Poll a future once; reading a head is cancel-safe in Pingora, so nothing is lost when it is not ready.
-fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+/// Poll a future once; reading is cancel-safe in Pingora, so nothing is lost when it is not ready.
+pub(super) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
         std::task::Poll::Ready(output) => Some(output),

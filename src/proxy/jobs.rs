@@ -29,6 +29,8 @@ struct Description<'a> {
     polling_url: Option<&'a RawValue>,
     #[serde(default)]
     generation_id: Option<String>,
+    #[serde(borrow, default)]
+    unsigned_urls: Option<&'a RawValue>,
 }
 
 impl Inference<'_> {
@@ -70,7 +72,7 @@ impl Inference<'_> {
             tracing::error!(%error, "a video job could not be recorded: its owner cannot be asked for it");
             return self.refuse(session, &Refusal::LedgerFull).await;
         }
-        let body = rewrite(&body, description.polling_url, &polling_url(session, &job));
+        let body = description.leading_here(&body, &here(session), &job);
         Whole::json(status, body).give(session, self.call.request).await
     }
 }
@@ -124,8 +126,8 @@ impl Proxy {
             return give_refusal(session, &Refusal::UpstreamBroken, Dialect::Chat, request).await;
         };
         self.pot.settle_job(record, &body).await;
-        let polling = serde_json::from_slice::<Description<'_>>(&body).ok().and_then(|d| d.polling_url);
-        let body = rewrite(&body, polling, &polling_url(session, job));
+        let description = serde_json::from_slice::<Description<'_>>(&body);
+        let body = description.map_or_else(|_| body.clone(), |d| d.leading_here(&body, &here(session), job));
         Whole::json(status, body).give(session, request).await
     }
 }
@@ -143,25 +145,51 @@ async fn read_description(proxy: &Proxy, accepted: Box<Accepted>) -> Option<Byte
     Some(body.into())
 }
 
-/// Where the client can ask after the job: here. The scheme is what a proxy in front of us says, else plain HTTP.
-fn polling_url(session: &ServerSession, job: &JobId) -> String {
+/// Where the client found us, as `scheme://host`. The scheme is what a proxy in front of us says, else plain HTTP; empty
+/// when the client did not say, which makes addresses relative ones.
+fn here(session: &ServerSession) -> String {
     let header = |name| session.get_header(name).and_then(|v| v.to_str().ok());
     let scheme = header("x-forwarded-proto").filter(|s| *s == "https").unwrap_or("http");
-    let path = JobPart::Status.target(job);
-    match header("host") {
-        Some(host) => format!("{scheme}://{host}{path}"),
-        None => path,
+    header("host").map_or_else(String::new, |host| format!("{scheme}://{host}"))
+}
+
+impl Description<'_> {
+    /// The description with its addresses at the upstream replaced by ours, every other byte as it was: there the client
+    /// has no key. Relative ones lead here by themselves, and signed ones of other hosts need no key.
+    fn leading_here(&self, body: &Bytes, here: &str, job: &JobId) -> Bytes {
+        let path = JobPart::Status.target(job);
+        let contents = self.unsigned_urls.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
+        let polling = self.polling_url.filter(|url| is_absolute(url)).map(|url| (url, format!("{here}{path}")));
+        let contents = contents.into_iter().flatten().filter_map(|url| {
+            let text = serde_json::from_str::<String>(url.get()).ok().filter(|_| is_absolute(url))?;
+            let (_, part) = text.split_once(&format!("{path}/content"))?;
+            Some((url, format!("{here}{path}/content{part}")))
+        });
+        let mut edits: Vec<_> = polling.into_iter().chain(contents).collect();
+        edits.sort_by_key(|(theirs, _)| theirs.get().as_ptr());
+        rewrite(body, &edits)
     }
 }
 
-/// The description with its polling address replaced, every other byte as it was.
-fn rewrite(body: &[u8], polling_url: Option<&RawValue>, ours: &str) -> Bytes {
-    let Some(theirs) = polling_url else { return Bytes::copy_from_slice(body) };
-    let start = theirs.get().as_ptr() as usize - body.as_ptr() as usize;
-    let end = start + theirs.get().len();
-    let quoted = serde_json::Value::from(ours).to_string();
-    let (before, after) = (body.get(..start).unwrap_or_default(), body.get(end..).unwrap_or_default());
-    [before, quoted.as_bytes(), after].concat().into()
+fn is_absolute(url: &RawValue) -> bool {
+    url.get().starts_with("\"https://") || url.get().starts_with("\"http://")
+}
+
+/// `body` with these values of it, in their order, replaced by texts.
+fn rewrite(body: &Bytes, edits: &[(&RawValue, String)]) -> Bytes {
+    if edits.is_empty() {
+        return body.clone();
+    }
+    let mut out = Vec::with_capacity(body.len());
+    let mut done = 0;
+    for (theirs, ours) in edits {
+        let start = theirs.get().as_ptr() as usize - body.as_ptr() as usize;
+        out.extend_from_slice(body.get(done..start).unwrap_or_default());
+        out.extend_from_slice(serde_json::Value::from(&**ours).to_string().as_bytes());
+        done = start + theirs.get().len();
+    }
+    out.extend_from_slice(body.get(done..).unwrap_or_default());
+    out.into()
 }
 
 #[cfg(test)]
@@ -169,12 +197,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_polling_address_changes() {
-        let body = br#"{"id":"job-1", "polling_url" : "https://openrouter.ai/api/v1/videos/job-1","cost":1e-7 }"#;
-        let description: Description<'_> = serde_json::from_slice(body).expect("valid");
-        let ours = rewrite(body, description.polling_url, "http://h/api/v1/videos/job-1");
-        let expected = br#"{"id":"job-1", "polling_url" : "http://h/api/v1/videos/job-1","cost":1e-7 }"#;
-        assert_eq!(&ours[..], &expected[..]);
-        assert_eq!(&rewrite(b"{}", None, "x")[..], b"{}");
+    fn only_addresses_at_the_upstream_change() {
+        let check = |theirs: &'static str, expected: &str| {
+            let body = Bytes::from_static(theirs.as_bytes());
+            let description: Description<'_> = serde_json::from_slice(&body).expect("valid");
+            let job = JobId::parse(b"job-1").expect("an id");
+            let ours = description.leading_here(&body, "http://h", &job);
+            assert_eq!(std::str::from_utf8(&ours), Ok(expected));
+        };
+        check(
+            r#"{"id":"job-1", "polling_url" : "https://openrouter.ai/api/v1/videos/job-1","cost":1e-7 }"#,
+            r#"{"id":"job-1", "polling_url" : "http://h/api/v1/videos/job-1","cost":1e-7 }"#,
+        );
+        check(
+            r#"{"unsigned_urls":[ "https://openrouter.ai/api/v1/videos/job-1/content?index=0" ,"https:\/\/cdn.example/x",7,
+                "/api/v1/videos/job-1/content"],"id":"job-1","polling_url":"https://openrouter.ai/elsewhere"}"#,
+            r#"{"unsigned_urls":[ "http://h/api/v1/videos/job-1/content?index=0" ,"https:\/\/cdn.example/x",7,
+                "/api/v1/videos/job-1/content"],"id":"job-1","polling_url":"http://h/api/v1/videos/job-1"}"#,
+        );
+        for untouched in [
+            r#"{"id":"job-1"}"#,
+            r#"{"id":"job-1","polling_url":"/api/v1/videos/job-1","unsigned_urls":null}"#,
+            r#"{"id":"job-1","polling_url":7,"unsigned_urls":"https://openrouter.ai/api/v1/videos/job-1/content"}"#,
+            r#"{"id":"job-1","urls":["https://cdn.example/api/v1/videos/job-1/content"]}"#,
+            r#"{"id":"job-1","unsigned_urls":["https://openrouter.ai/api/v1/videos/job-2/content"]}"#,
+        ] {
+            check(untouched, untouched);
+        }
     }
 }

@@ -27,12 +27,14 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
+// tokio's own timer wakes its thread by a system call for every timer that is the next one.
+use pingora_timeout::timeout;
 
 use crate::config::Config;
 use crate::money::RequestId;
 use crate::origin::PublicCache;
 use crate::pot::Pot;
-use crate::upstream::{Dialect, Refusal, Route, route};
+use crate::upstream::{Dialect, PREFLIGHT, Refusal, Route, route};
 
 use answer::{Served, Whole, give_refusal};
 use body::{BodyBudget, BodyLimits};
@@ -48,6 +50,10 @@ const H2_HEAD_MAX_BYTES: u32 = 16 * 1024;
 const H2_STREAMS_MAX: u32 = 32;
 /// Streams that were reset and are still remembered, before the connection is closed.
 const H2_RESETS_MAX: usize = 20;
+
+/// Shutting down: a connection that was accepted just before gets this long to show its first request. Less than the
+/// drain waits before it counts what is under way.
+const LAST_HEAD: Duration = Duration::from_millis(200);
 
 /// Every bound of the proxy listener.
 #[derive(Clone, Copy, Debug)]
@@ -193,10 +199,16 @@ impl Proxy {
         let seasoned = session.take_connection_user_context().is_some();
         let deadline = if seasoned { self.limits.idle_timeout } else { self.limits.head_timeout };
         let mut shutdown = shutdown.clone();
+        let closing = async {
+            drop(shutdown.wait_for(|down| *down).await);
+            if !seasoned {
+                tokio::time::sleep(LAST_HEAD).await;
+            }
+        };
         let read = tokio::select! {
             biased;
-            read = tokio::time::timeout(deadline, session.read_request()) => read.ok()?,
-            _ = shutdown.wait_for(|down| *down) => return None,
+            read = timeout(deadline, session.read_request()) => read.ok()?,
+            () = closing => return None,
         };
         match read {
             Ok(true) => Some(()),
@@ -249,7 +261,9 @@ impl Proxy {
             Route::PublicRead { target } => self.public_read(session, &target, request).await,
             Route::Own(own) => self.answer_itself(session, own, request).await,
             Route::Preflight => {
-                Whole { status: 204, headers: http::HeaderMap::new(), body: Bytes::new() }.give(session, request).await
+                Whole { status: 204, headers: PREFLIGHT.into_iter().collect(), body: Bytes::new() }
+                    .give(session, request)
+                    .await
             }
             Route::Refused { why, dialect } => give_refusal(session, &Refusal::Route(why), dialect, request).await,
         }

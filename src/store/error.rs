@@ -18,6 +18,16 @@ pub enum StoreError {
         /// The system's words.
         reason: Arc<str>,
     },
+    /// Another process works with the database.
+    #[error(
+        "another potluck works with {path}: stop it first, or give this one a data folder of its own (--data-dir). \
+         To take over from it without a break, start with `potluck run --upgrade`",
+        path = .path.display()
+    )]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The database does not keep a write-ahead log, so it promises no durability.
     #[error("{path} cannot be opened in WAL mode (it is {mode}): keep it on a local file system", path = .path.display())]
     NoWal {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use crate::clock::{Day, Timestamp};
 use crate::money::{Cost, Entry, RequestId};
@@ -66,34 +66,33 @@ fn is_known(connection: &Connection, request: RequestId) -> rusqlite::Result<boo
 
 const INSERT: &str = "INSERT INTO entries (kind, request, attempt, opens, at, day, key, account, endpoint, model, generation, \
      prompt, completion, cached, reasoning, pico, byok, outcome, status, duration_ms) \
-     VALUES (0, :request, :attempt, :opens, :at, :day, :key, :account, :endpoint, :model, :generation, \
-     :prompt, :completion, :cached, :reasoning, :pico, :byok, :outcome, :status, :duration_ms) \
+     VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
      ON CONFLICT (request, attempt, kind) DO NOTHING";
 
-/// The new line's id, or `None` when the attempt is booked already.
+/// The new line's id, or `None` when the attempt is booked already. By position: names are looked up one by one.
 fn insert_attempt(connection: &Connection, entry: &Entry, opens: bool) -> rusqlite::Result<Option<i64>> {
     let [prompt, completion, cached, reasoning] = token_columns(&entry.tokens);
-    let inserted = connection.prepare_cached(INSERT)?.execute(named_params! {
-        ":request": entry.request.0.as_bytes(),
-        ":attempt": entry.attempt,
-        ":opens": opens,
-        ":at": entry.at.as_millis(),
-        ":day": entry.at.day().number(),
-        ":key": entry.key.0,
-        ":account": entry.account.map(|account| account.0),
-        ":endpoint": entry.endpoint.name(),
-        ":model": entry.model.as_deref(),
-        ":generation": entry.generation.as_ref().map(|id| id.as_str()),
-        ":prompt": prompt,
-        ":completion": completion,
-        ":cached": cached,
-        ":reasoning": reasoning,
-        ":pico": pico(entry.cost),
-        ":byok": byok(entry),
-        ":outcome": entry.outcome.name(),
-        ":status": entry.status,
-        ":duration_ms": entry.duration_ms,
-    })?;
+    let inserted = connection.prepare_cached(INSERT)?.execute(params![
+        entry.request.0.as_bytes(),
+        entry.attempt,
+        opens,
+        entry.at.as_millis(),
+        entry.at.day().number(),
+        entry.key.0,
+        entry.account.map(|account| account.0),
+        entry.endpoint.name(),
+        entry.model.as_deref(),
+        entry.generation.as_ref().map(|id| id.as_str()),
+        prompt,
+        completion,
+        cached,
+        reasoning,
+        pico(entry.cost),
+        byok(entry),
+        entry.outcome.name(),
+        entry.status,
+        entry.duration_ms,
+    ])?;
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Threads are started by [`Store::open`]: a process that daemonises must open it afterwards.
 
+mod claim;
 mod column;
 mod command;
 mod connection;
@@ -31,12 +32,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+pub use claim::Claim;
 pub use error::StoreError;
 pub use master_key::MasterKeyError;
 pub use options::StoreOptions;
@@ -64,6 +66,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     queue: Arc<Queue>,
+    /// Commits and queries that failed.
+    failures: Arc<AtomicU64>,
     clock: Clock,
     database: Database,
     /// Ends checks of the sums early.
@@ -103,6 +107,11 @@ impl Store {
     /// Whether the last commit went through. While it is `false` entries are kept in memory and tried again.
     pub fn healthy(&self) -> bool {
         self.shared.queue.is_healthy()
+    }
+
+    /// Commits and queries that have failed since the store was opened.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
     }
 
     /// Make a key's state durable soon. Never waits, and only the latest state of a key is written.
@@ -282,7 +291,11 @@ impl Store {
         query: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reader.ok_or(StoreError::Closed)?.ask(query).await
+        let answer = reader.ok_or(StoreError::Closed)?.ask(query).await;
+        if answer.is_err() {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening a store: the file, the master key, what is in it, the threads.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -31,8 +31,10 @@ pub(super) fn open(database: Database, options: StoreOptions, clock: &Clock) -> 
     let check = verifier(&database, &stop, Some(clock.now().day()), report_balance)?;
     let (reader, reading) =
         Reader::start(database.reader()?).map_err(|error| StoreError::file(&options.path, &error))?;
+    let failures = Arc::<AtomicU64>::default();
     let writer = Writer {
         queue: Arc::clone(&queue),
+        failures: Arc::clone(&failures),
         database: database.clone(),
         sealer,
         connection: Some(connection),
@@ -45,6 +47,7 @@ pub(super) fn open(database: Database, options: StoreOptions, clock: &Clock) -> 
     let threads = Threads { writer: Some(writing), others: vec![check, reading] };
     let shared = Shared {
         queue,
+        failures,
         clock: clock.clone(),
         database,
         stop,

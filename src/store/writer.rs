@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -30,6 +31,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// What the thread works with.
 pub(super) struct Writer {
     pub queue: Arc<Queue>,
+    /// Commits that failed.
+    pub failures: Arc<AtomicU64>,
     pub database: Database,
     pub sealer: Sealer,
     /// `None` after a failure, until the file is opened anew.
@@ -117,6 +120,7 @@ impl Writer {
                 answers.into_iter().for_each(|answer| answer());
             }
             Err(error) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
                 self.connection = None;
                 self.kept.pause = Some(self.kept.pause.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1)));
                 self.queue.report(Some(&error));

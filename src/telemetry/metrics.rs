@@ -93,6 +93,8 @@ pub struct Snapshot {
     pub requests_in_flight: u32,
     /// Entries the ledger's queue has room for.
     pub ledger_queue_free: usize,
+    /// Writes and reads of the store that have failed.
+    pub store_errors: u64,
 }
 
 /// The series of one key; each is made at its first use, so that a large idle pool makes no large scrape.

@@ -42,11 +42,20 @@ const DOWN: [HeaderName; 14] = [
     HeaderName::from_static("x-provider-name"),
 ];
 
-/// The CORS headers of every answer, preflights and errors included, as OpenRouter sends them: any origin, no
-/// credentials, no caching of the permission. `Retry-After` is exposed on top, as answers of potluck's own rely on it.
+/// The CORS headers of every answer, errors included, as OpenRouter sends them: any origin, no credentials. `Retry-After`
+/// is exposed on top, as answers of potluck's own rely on it.
 #[allow(clippy::declare_interior_mutable_const)] // Each use is a copy of its own, which is what a header map takes.
-pub const CORS: [(HeaderName, HeaderValue); 4] = [
+pub const CORS: [(HeaderName, HeaderValue); 2] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("X-Generation-Id,X-Provider-Name,request-id,cf-ray,X-Request-Id,Retry-After"),
+    ),
+];
+
+/// What a preflight is answered on top: browsers look for it there alone. No caching of the permission.
+#[allow(clippy::declare_interior_mutable_const)]
+pub const PREFLIGHT: [(HeaderName, HeaderValue); 2] = [
     (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,OPTIONS,PATCH,DELETE,POST,PUT")),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -58,10 +67,6 @@ pub const CORS: [(HeaderName, HeaderValue); 4] = [
              X-Stainless-Runtime-Version,X-Stainless-Retry-Count,X-Stainless-Timeout,X-Stainless-Helper-Method,\
              X-Stainless-Async,X-Stainless-Poll-Helper,X-Stainless-Custom-Poll-Interval",
         ),
-    ),
-    (
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("X-Generation-Id,X-Provider-Name,request-id,cf-ray,X-Request-Id,Retry-After"),
     ),
 ];
 
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn browsers_may_call_from_anywhere_without_credentials() {
-        let cors: HeaderMap = CORS.into_iter().collect();
+        let cors: HeaderMap = CORS.into_iter().chain(PREFLIGHT).collect();
         assert_eq!(cors["access-control-allow-origin"], "*");
         assert_eq!(cors["access-control-allow-methods"], "GET,OPTIONS,PATCH,DELETE,POST,PUT");
         assert!(!cors.contains_key("access-control-allow-credentials"));

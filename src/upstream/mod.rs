@@ -14,7 +14,7 @@ mod usage;
 
 pub use blame::{Answer, Next, Reason, Verdict, judge, judge_inside};
 pub use endpoint::{Dialect, Endpoint};
-pub use headers::{CORS, client_response_header, upstream_request_headers};
+pub use headers::{CORS, PREFLIGHT, client_response_header, upstream_request_headers};
 pub use refusal::{Refusal, RenderedRefusal, render};
 pub use request::{BadRequest, BodyFault, FIELD_MAX_BYTES, RequestFacts, read_request};
 pub use route::{Blocked, JobId, JobPart, OwnAnswer, PublicTarget, Route, RouteRefusal, TARGETS, route};

@@ -2,5 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
+mod admin;
+mod blame;
+mod choosing;
+mod failover;
 mod fixtures;
+mod jobs;
+mod no_key;
+mod own_answers;
+mod recovery;
+mod restarts;
 mod support;

@@ -110,11 +110,6 @@ impl Metrics {
         self.times.added.observe(spent.as_secs_f64());
     }
 
-    /// A write or read of the store failed.
-    pub fn store_error(&self) {
-        self.store_errors.inc();
-    }
-
     /// A connection was closed at the door.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
@@ -123,6 +118,7 @@ impl Metrics {
     /// Bring the metrics that are read off the pool's state up to date. To be called before [`Metrics::encode`].
     pub fn refresh(&self, now: &Snapshot) {
         self.derived.set(now);
+        self.store_errors.inc_by(now.store_errors.saturating_sub(self.store_errors.get()));
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.

@@ -41,9 +41,11 @@ fn busy() -> Metrics {
     metrics.alarm("edge_block");
     metrics.time_to_first_byte(Duration::from_millis(350));
     metrics.added_latency(Duration::from_micros(120));
-    metrics.store_error();
     metrics.connection_refused();
-    metrics.refresh(&Snapshot { keys: [3, 1, 0, 0, 0], suspense_oldest_seconds: 1.5, ..Snapshot::default() });
+    let snapshot =
+        Snapshot { keys: [3, 1, 0, 0, 0], suspense_oldest_seconds: 1.5, store_errors: 1, ..Snapshot::default() };
+    metrics.refresh(&snapshot);
+    metrics.refresh(&snapshot);
     metrics
 }
 

@@ -29,9 +29,12 @@ impl Ask {
     }
 
     pub fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
-        let mut ask = Self::new("POST", target).header("content-type", "application/json");
-        ask.body = body.into();
-        ask
+        Self::new("POST", target).header("content-type", "application/json").body(body)
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -115,9 +118,20 @@ impl Wire {
     }
 
     /// Everything until the server closes.
-    pub async fn to_end(mut self) -> Vec<u8> {
+    pub async fn until_closed(mut self) -> Vec<u8> {
         while self.fill().await {}
         self.buffer
+    }
+
+    /// The status line of the next head, which is an interim one.
+    pub async fn interim(&mut self) -> String {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
+                let text = String::from_utf8(self.buffer.drain(..at + 4).collect()).expect("a head in UTF-8");
+                return text.lines().next().unwrap_or_default().to_owned();
+            }
+            assert!(self.fill().await, "a head before the end");
+        }
     }
 
     pub async fn head(mut self) -> Reading {
@@ -192,7 +206,8 @@ impl Reading {
                 }
             }
         } else {
-            let length = self.header("content-length").and_then(|l| l.parse().ok());
+            let bodiless = matches!(self.status, 204 | 304).then_some(0);
+            let length = bodiless.or_else(|| self.header("content-length").and_then(|l| l.parse().ok()));
             while length.is_none_or(|l: usize| self.wire.buffer.len() < l) && self.wire.fill().await {}
             let end = length.unwrap_or(self.wire.buffer.len()).min(self.wire.buffer.len());
             answer.whole = length.is_none_or(|l| l == end) && self.status != 0;

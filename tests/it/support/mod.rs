@@ -2,6 +2,8 @@
 
 mod client;
 mod house;
+mod looks;
 
 pub use client::{Answer, Ask, Cut, Reading, Wire};
 pub use house::{House, MODEL, NOON, chat, chat_stream};
+pub use looks::{Told, at};

@@ -1,0 +1,54 @@
+//! The two ways a serving process starts: alone, or as the successor of one that runs.
+
+use std::net::TcpListener;
+
+use pingora::server::Server;
+
+use super::{Potluck, RunOptions, StartError, server, store_path};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::origin::Origin;
+use crate::store::{Claim, Store};
+
+/// Start alone. Whatever is in the way is told now: Pingora itself would go on trying for half a minute, with the other
+/// listener open.
+pub(super) fn first(config: Config) -> Result<(Server, Potluck), StartError> {
+    let potluck = Potluck::open(config)?;
+    check_listeners(&potluck.config)?;
+    Ok((server(&potluck.config, RunOptions { upgrade: false }), potluck))
+}
+
+fn check_listeners(config: &Config) -> Result<(), StartError> {
+    for (setting, variable, address) in [
+        ("proxy.listen", "POTLUCK_LISTEN", config.proxy.listen),
+        ("admin.listen", "POTLUCK_ADMIN_LISTEN", config.admin.listen),
+    ] {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(StartError::ListenerTaken { setting, variable, address });
+            }
+            Ok(_) => {}
+            Err(error) => return Err(StartError::Listener { setting, address, error }),
+        }
+    }
+    Ok(())
+}
+
+/// Take over from the potluck that works with the same store.
+///
+/// What could go wrong is tried before the predecessor gives its sockets away. Keys and their states are read after:
+/// the predecessor changes no keys from then on.
+pub(super) fn successor(config: Config) -> Result<(Server, Potluck), StartError> {
+    let path = store_path(&config).to_owned();
+    if !Claim::is_taken(&path)? {
+        return Err(StartError::NobodyToSucceed(path.display().to_string()));
+    }
+    let (store, _) = Store::open(config.store_options(), &Clock::system())?;
+    store.close()?;
+    Origin::new(&config.upstream)?;
+    let claim = Claim::succeed(&path)?;
+    tracing::info!("ready to take over: send the running potluck SIGQUIT now");
+    let server = server(&config, RunOptions { upgrade: true });
+    let potluck = Potluck::open_claimed(config, Clock::system(), claim)?;
+    Ok((server, potluck))
+}

@@ -1,0 +1,105 @@
+//! The official OpenAI and Anthropic SDKs, unchanged but for their base URL, through the real binary.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::{Place, output, simulator};
+
+/// Run these cases of `tests/sdk/drop_in.py` against that place.
+async fn run(place: &Place, cases: &[&str]) {
+    run_with(place, cases, &[]).await;
+}
+
+async fn run_with(place: &Place, cases: &[&str], env: &[(&str, &str)]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} with the OpenAI and Anthropic SDKs is missing: tests/run makes it, so run the tests with tests/run",
+        python.display()
+    );
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/sdk/drop_in.py")).args(cases).env_clear();
+    command.env("POTLUCK", format!("http://{}", place.proxy)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.envs(env.iter().copied());
+    let output = output(command).await;
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    for case in cases {
+        assert!(told.contains(&format!("ok   {case}\n")), "{case} has run: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdks_notice_no_difference() {
+    let (simulator, keys) = simulator(3).await;
+    let place = Place::new(&simulator, "").keys(&keys);
+    let running = place.start().await;
+    let cases = [
+        "chat_json",
+        "chat_short_prefix",
+        "chat_async",
+        "chat_stream",
+        "responses_json",
+        "responses_stream",
+        "embeddings",
+        "models",
+        "messages_json",
+        "messages_stream",
+        "messages_beta",
+        "count_tokens",
+        "bad_requests_speak_the_sdks_dialect",
+        "what_is_the_donors_stays_closed",
+        "a_provider_in_trouble_is_told_as_such",
+        "a_trouble_in_mid_stream_raises",
+    ];
+    run(&place, &cases).await;
+
+    let status = place.status().await;
+    assert_eq!(status["health"]["healthy"], 3, "nothing of it was a key's fault: {status:#}");
+    place.assert_books_balance(&simulator).await;
+    for entry in simulator.log() {
+        let told = format!("{:?}", entry.headers);
+        assert!(!told.contains("client-made-this-up"), "a client's credential went up: {told}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_sdk_makes_of_openrouters_own_ways_it_makes_of_potlucks() {
+    let (simulator, keys) = simulator(2).await;
+    let place = Place::new(&simulator, "").keys(&keys[..1]);
+    let running = place.start().await;
+    let direct = format!("http://{}/api", simulator.addr());
+    let env = [("DIRECT", direct.as_str()), ("DIRECT_KEY", keys[1].text.as_str())];
+    run_with(&place, &["messages_stream_past_its_end"], &env).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_without_keys_is_an_error_of_the_sdks_own() {
+    let (simulator, _) = simulator(0).await;
+    let place = Place::new(&simulator, "");
+    let running = place.start().await;
+    run(&place, &["no_key_is_a_503_of_the_sdks_own"]).await;
+    assert_eq!(simulator.received(), 0, "nothing went up");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdks_own_retry_outlasts_a_short_limit() {
+    let (simulator, keys) = simulator(1).await;
+    let settings = "[pool]\nrate_limited_rest_ms = 1500\n[upstream]\nwait_for_key_ms = 0\n";
+    let place = Place::new(&simulator, settings).keys(&keys);
+    let running = place.start().await;
+    place.status_when("the key is verified", |status| status["keys"][0]["verified"] == true).await;
+    let word = r#"{"id":"k1","status":"rate_limited"}"#;
+    let said = support::Ask::post("/health/openrouter", word).send(place.admin).await;
+    assert_eq!(said.status, 200, "{}", said.text());
+    let refused = place.ask(&support::Ask::post(support::CHAT, support::chat(support::MODEL))).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")), "{}", refused.text());
+    run(&place, &["a_key_that_is_due_back_is_worth_a_retry"]).await;
+    running.stop().await;
+}
