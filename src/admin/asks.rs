@@ -50,7 +50,8 @@ impl KeyOffer {
 }
 
 /// `DELETE /keys/openrouter`: which key to take out, by exactly one of the two.
-#[derive(Debug, ToSchema)]
+// No `Debug`: the text is printed by it.
+#[derive(ToSchema)]
 pub(super) struct KeyNamed {
     /// The key itself.
     #[schema(value_type = Option<String>, format = Password, example = "sk-or-v1-0123…")]
@@ -88,7 +89,8 @@ impl KeyNamed {
 }
 
 /// `POST /health/openrouter`: an operator's word about a key, named by exactly one of `key` and `id`.
-#[derive(Debug, ToSchema)]
+// No `Debug`: the text is printed by it.
+#[derive(ToSchema)]
 pub(super) struct HealthWord {
     /// The key itself.
     #[schema(value_type = Option<String>, format = Password, example = "sk-or-v1-0123…")]

@@ -19,8 +19,7 @@ const FIELDS_MAX: usize = 32;
 /// The longest name of an unknown member that is repeated.
 const SHOWN_NAME_MAX_BYTES: usize = 32;
 
-/// The members of a body that have not been taken yet.
-#[derive(Debug)]
+/// The members of a body that have not been taken yet. No `Debug`: one of them may be a key.
 pub(super) struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl Fields {

@@ -110,11 +110,13 @@ impl BackgroundService for Reconciler {
 }
 
 async fn resolve(pot: Arc<Pot>, schedule: Arc<[Duration]>, entry: Suspense) -> Done {
+    // What was true when it was asked: a time of the schedule that passes while the answer is awaited is not used up.
+    let asked_at = pot.clock().now();
     let found = match look_up(&pot, &entry).await {
         Ok(settled) => return written(&entry, book(&pot, &entry, settled).await, Done::Settled),
         Err(found) => found,
     };
-    let next = next_try(entry.opened_at, found, &schedule, pot.clock().now());
+    let next = next_try(entry.opened_at, found, &schedule, asked_at);
     if next.is_none() {
         tracing::error!(request = %entry.request, key = %entry.key, ?found, "this attempt's cost stays unknown");
     }

@@ -68,19 +68,27 @@ impl Whole {
     }
 
     async fn write(self, session: &mut ServerSession, request: RequestId) -> pingora::Result<()> {
-        let bodiless = matches!(self.status, 204 | 304);
+        let head = self.head(request)?;
+        let is_head = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head)).await?;
+        let body = if is_head || self.bodiless() { Bytes::new() } else { self.body };
+        session.write_response_body(body, true).await
+    }
+
+    fn bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
+    fn head(&self, request: RequestId) -> pingora::Result<ResponseHeader> {
         let mut head = ResponseHeader::build_no_case(self.status, Some(self.headers.len() + 10))?;
         for (name, value) in &self.headers {
             head.append_header(name.clone(), value.clone())?;
         }
         finish_head(&mut head, request)?;
-        if !bodiless {
+        if !self.bodiless() {
             head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()))?;
         }
-        let is_head = session.req_header().method == http::Method::HEAD;
-        session.write_response_header(Box::new(head)).await?;
-        let body = if is_head || bodiless { Bytes::new() } else { self.body };
-        session.write_response_body(body, true).await
+        Ok(head)
     }
 }
 
@@ -141,6 +149,17 @@ pub async fn give_refusal(
         session.drain_request_body().await.ok();
     }
     served
+}
+
+/// Refuse what is not even a request: without a head nothing can be asked of the session, so its body's end is not known
+/// and nothing of it is drained. The connection must be closed.
+pub async fn give_unreadable(session: &mut ServerSession, refusal: &Refusal, request: RequestId) {
+    let rendered = render(refusal, Dialect::Chat);
+    let answer = Whole::json(rendered.status, rendered.body);
+    if let Ok(head) = answer.head(request) {
+        // Whatever comes of it, the connection is closed next.
+        session.write_error_response(head, answer.body).await.ok();
+    }
 }
 
 /// How a refusal counts.

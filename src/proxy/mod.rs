@@ -36,7 +36,7 @@ use crate::origin::PublicCache;
 use crate::pot::Pot;
 use crate::upstream::{Dialect, PREFLIGHT, Refusal, Route, route};
 
-use answer::{Served, Whole, give_refusal};
+use answer::{Served, Whole, give_refusal, give_unreadable};
 use body::{BodyBudget, BodyLimits};
 use forward::UpstreamLimits;
 use gate::Gate;
@@ -215,9 +215,8 @@ impl Proxy {
             Ok(false) => None,
             Err(error) => {
                 if matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
-                    session.set_keepalive(None);
                     let fault = Refusal::MalformedHead(HeadFault::Syntax.describe());
-                    give_refusal(session, &fault, Dialect::Chat, self.request_id()).await;
+                    give_unreadable(session, &fault, self.request_id()).await;
                 }
                 session.shutdown().await;
                 None

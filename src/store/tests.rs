@@ -1,6 +1,10 @@
 //! Whole stores, on real files.
 
 mod durability;
+mod figures;
+mod full;
+mod secrecy;
+mod settlement;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -70,12 +74,10 @@ fn entry(number: u128, key: KeyId, pico: i64) -> Entry {
     }
 }
 
-#[allow(dead_code)] // the tests of settlements come next
 fn unknown(number: u128, key: KeyId) -> Entry {
     Entry { cost: Cost::Unknown, tokens: Tokens::default(), outcome: Outcome::ClientGone, ..entry(number, key, 0) }
 }
 
-#[allow(dead_code)] // the tests of settlements come next
 fn settlement(pico: i64) -> Settlement {
     Settlement {
         at: NOON.after(Duration::from_secs(60)),

@@ -4,12 +4,15 @@
 
 mod admin;
 mod blame;
+mod books;
 mod choosing;
 mod failover;
 mod fixtures;
+mod hostile;
 mod jobs;
 mod no_key;
 mod own_answers;
 mod recovery;
 mod restarts;
+mod secrets;
 mod support;

@@ -37,6 +37,11 @@ impl Ask {
         self
     }
 
+    /// The same with another method.
+    pub fn method(self, method: &'static str) -> Self {
+        Self { method, ..self }
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -115,6 +120,18 @@ impl Wire {
         let n = read.unwrap_or(0);
         self.buffer.extend_from_slice(&part[..n]);
         n > 0
+    }
+
+    /// Whether the server has said something or closed by now.
+    pub fn has_heard(&mut self) -> bool {
+        let mut part = [0; 1024];
+        match self.stream.try_read(&mut part) {
+            Ok(n) => {
+                self.buffer.extend_from_slice(&part[..n]);
+                true
+            }
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
     }
 
     /// Everything until the server closes.

@@ -46,7 +46,8 @@ impl ShutdownSignalWatch for Stop {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// An address that nobody listens on.
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 
@@ -65,6 +66,7 @@ impl House {
     }
 
     async fn open(sim: SimulatorHandle, clock: Clock, data: Arc<tempfile::TempDir>, settings: &str) -> Self {
+        super::watch_panics();
         let (proxy, admin) = (free_address(), free_address());
         let data_dir = data.path().join("data").to_string_lossy().into_owned();
         let env = |name: &str| match name {
