@@ -4,7 +4,7 @@ mod start;
 mod stop;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pingora::server::configuration::{Opt, ServerConf};
@@ -76,6 +76,9 @@ pub enum StartError {
     /// There is nobody to take over from.
     #[error("no potluck works with {0}, so there is none to take over from: start without --upgrade")]
     NobodyToSucceed(String),
+    /// The socket that an upgrade goes through has a path with a limit.
+    #[error("data_dir is {0}, which is too long a path for the socket of hot upgrades: use one below 95 bytes")]
+    DataDirTooLong(PathBuf),
     /// No runtime for the start.
     #[error("could not start: {0}")]
     Io(#[from] std::io::Error),
@@ -256,6 +259,11 @@ fn store_path(config: &Config) -> &Path {
     path
 }
 
+/// Where a successor is handed the listening sockets.
+fn upgrade_socket(config: &Config) -> PathBuf {
+    config.data_dir.join("upgrade.sock")
+}
+
 /// Pingora's own settings, built in code: the copy made by its constructor is the one that counts.
 fn server_conf(config: &Config) -> ServerConf {
     // Pingora counts whole seconds; a stream is never cut before its time.
@@ -265,7 +273,7 @@ fn server_conf(config: &Config) -> ServerConf {
         threads: config.proxy.threads,
         grace_period_seconds: Some(drain),
         graceful_shutdown_timeout_seconds: Some(1),
-        upgrade_sock: config.data_dir.join("upgrade.sock").to_string_lossy().into_owned(),
+        upgrade_sock: upgrade_socket(config).to_string_lossy().into_owned(),
         pid_file: config.data_dir.join("potluck.pid").to_string_lossy().into_owned(),
         upstream_debug_ssl_keylog: false,
         ..ServerConf::default()

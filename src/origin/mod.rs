@@ -100,21 +100,13 @@ impl Origin {
         }))
     }
 
-    /// A connection for a client's request, a kept one where there is one.
+    /// A connection for a client's request, a kept one where there is one. One that the upstream has closed meanwhile is
+    /// passed over: nothing is sent on it.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing was sent.
     pub async fn connect(&self) -> Result<OriginSession, ConnectError> {
         self.connect_for(Purpose::Traffic, true).await
-    }
-
-    /// A connection that nobody has used before, for a second try after a kept one turned out to be closed.
-    /// (Over HTTP/2 it may be a new stream of a connection that is known to be alive.)
-    ///
-    /// # Errors
-    /// [`ConnectError`]; nothing was sent.
-    pub async fn connect_fresh(&self) -> Result<OriginSession, ConnectError> {
-        self.connect_for(Purpose::Traffic, false).await
     }
 
     /// Keep the connection for the next exchange, if it can be kept: the answer was read to its end and neither side

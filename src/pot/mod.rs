@@ -10,7 +10,7 @@ pub(crate) mod questions;
 mod view;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Notify;
@@ -21,7 +21,7 @@ pub use view::{AdminError, DonateError, Donated, Donation, KeyRef, KeyView, Over
 use crate::clock::{Clock, Timestamp};
 use crate::money::{Cost, Entry, Outcome, Usd};
 use crate::origin::Origin;
-use crate::pool::{AccountId, Choice, Chosen, Effect, Evidence, KeyId, Lane, Policy, Pool, Rotation, Want};
+use crate::pool::{AccountId, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want};
 use crate::secret::Fingerprint;
 use crate::store::{Loaded, NewKey, Store, StoredKey};
 use crate::telemetry::Metrics;
@@ -44,6 +44,16 @@ pub struct Card {
     pub added_at: Timestamp,
     /// Attempts now under way.
     pub in_flight: AtomicU32,
+    /// The health that the log told last, by its place in [`Health::ALL`].
+    told: AtomicUsize,
+}
+
+impl Card {
+    /// Whether this health is news to the log; from now on it is not.
+    fn tell(&self, health: Health) -> bool {
+        let place = Health::ALL.iter().position(|h| *h == health).unwrap_or_default();
+        self.told.swap(place, Ordering::Relaxed) != place
+    }
 }
 
 /// The shared state of one potluck.
@@ -118,6 +128,7 @@ impl Pot {
             donor_name,
             added_at,
             in_flight: AtomicU32::new(0),
+            told: AtomicUsize::new(Health::ALL.iter().position(|h| *h == state.health).unwrap_or_default()),
         };
         self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(card));
         self.metrics.remember(id);
@@ -253,8 +264,11 @@ impl Pot {
     fn saved(&self, changed: &[KeyId], reason: &'static str) {
         for key in changed {
             let Some(state) = self.pool().state(*key).cloned() else { continue };
-            let until = state.until.map(|t| t.to_string());
-            tracing::info!(key = %key, state = state.health.name(), until, reason, "key state changed");
+            // A balance or a probe's time is news for the store, not for the operator.
+            if self.card(*key).is_some_and(|card| card.tell(state.health)) {
+                let until = state.until.map(|t| t.to_string());
+                tracing::info!(key = %key, state = state.health.name(), until, reason, "key state changed");
+            }
             self.store.save_state(*key, state);
         }
     }

@@ -81,6 +81,9 @@ impl Pot {
         if let Some(cost) = cost {
             self.pool().spent(id, cost);
         }
+        if let Some(card) = self.card(id) {
+            card.tell(health);
+        }
         tracing::info!(key = %id, state = health.name(), "key state set by the operator");
         let overview = self.overview().await?;
         overview.keys.into_iter().find(|key| key.id == id).ok_or(AdminError::NotFound)

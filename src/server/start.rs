@@ -4,18 +4,31 @@ use std::net::TcpListener;
 
 use pingora::server::Server;
 
-use super::{Potluck, RunOptions, StartError, server, store_path};
+use super::{Potluck, RunOptions, StartError, server, store_path, upgrade_socket};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::origin::Origin;
 use crate::store::{Claim, Store};
 
+/// What Linux takes as the path of a Unix socket (`unix(7)`), without the closing zero.
+const SOCKET_PATH_MAX_BYTES: usize = 107;
+
 /// Start alone. Whatever is in the way is told now: Pingora itself would go on trying for half a minute, with the other
 /// listener open.
 pub(super) fn first(config: Config) -> Result<(Server, Potluck), StartError> {
+    check_socket_path(&config)?;
     let potluck = Potluck::open(config)?;
     check_listeners(&potluck.config)?;
     Ok((server(&potluck.config, RunOptions { upgrade: false }), potluck))
+}
+
+/// Pingora panics, in the middle of an upgrade, over a path that is too long for a socket.
+fn check_socket_path(config: &Config) -> Result<(), StartError> {
+    let path = upgrade_socket(config);
+    match path.as_os_str().len() {
+        bytes if bytes > SOCKET_PATH_MAX_BYTES => Err(StartError::DataDirTooLong(config.data_dir.clone())),
+        _ => Ok(()),
+    }
 }
 
 fn check_listeners(config: &Config) -> Result<(), StartError> {
@@ -39,6 +52,7 @@ fn check_listeners(config: &Config) -> Result<(), StartError> {
 /// What could go wrong is tried before the predecessor gives its sockets away. Keys and their states are read after:
 /// the predecessor changes no keys from then on.
 pub(super) fn successor(config: Config) -> Result<(Server, Potluck), StartError> {
+    check_socket_path(&config)?;
     let path = store_path(&config).to_owned();
     if !Claim::is_taken(&path)? {
         return Err(StartError::NobodyToSucceed(path.display().to_string()));

@@ -45,8 +45,6 @@ pub enum Refusal {
     HeadTooLarge,
     /// The request head is malformed, or could be read in two ways.
     MalformedHead(&'static str),
-    /// Too many connections, in all or from one address.
-    TooManyConnections,
     /// The upstream cannot be reached; nothing was sent.
     UpstreamUnreachable,
     /// The upstream did not answer in time.
@@ -55,8 +53,6 @@ pub enum Refusal {
     UpstreamBroken,
     /// The ledger has no room to book the request, so it was not made.
     LedgerFull,
-    /// potluck is shutting down.
-    Draining,
     /// A fault of potluck's own.
     Internal,
     /// `messages/count_tokens`, which OpenRouter does not have.
@@ -107,13 +103,7 @@ impl Refusal {
             Self::Internal => 500,
             Self::UpstreamUnreachable | Self::UpstreamBroken => 502,
             Self::UpstreamTimeout => 504,
-            Self::NoKey { .. }
-            | Self::OutOfAttempts
-            | Self::BodyBudget
-            | Self::TooManyConnections
-            | Self::LedgerFull
-            | Self::Draining
-            | Self::JobKeyUnwell => 503,
+            Self::NoKey { .. } | Self::OutOfAttempts | Self::BodyBudget | Self::LedgerFull | Self::JobKeyUnwell => 503,
         }
     }
 
@@ -141,12 +131,10 @@ impl Refusal {
             Self::BodyBroken => "body_broken",
             Self::HeadTooLarge => "head_too_large",
             Self::MalformedHead(_) => "malformed_head",
-            Self::TooManyConnections => "too_many_connections",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamBroken => "upstream_broken",
             Self::LedgerFull => "ledger_full",
-            Self::Draining => "draining",
             Self::Internal => "internal",
             Self::CountTokens => "count_tokens_not_supported",
             Self::GenerationNotFound(_) => "generation_not_found",
@@ -171,12 +159,10 @@ impl Refusal {
             Self::BodyTooSlow => "the request body came too slowly",
             Self::BodyBroken => "the request body ended early or is framed wrongly",
             Self::HeadTooLarge => "the request's headers are too large",
-            Self::TooManyConnections => "too many connections: close some or try again in a moment",
             Self::UpstreamUnreachable => "OpenRouter cannot be reached: try again in a moment",
             Self::UpstreamTimeout => "OpenRouter did not answer in time",
             Self::UpstreamBroken => "OpenRouter's answer broke off or was not understood",
             Self::LedgerFull => "the ledger is behind, so the cost could not be booked: try again in a moment",
-            Self::Draining => "this potluck is shutting down: try again",
             Self::Internal => "an internal fault of potluck; its log says more",
             Self::CountTokens => "OpenRouter does not count tokens: estimate them, or read usage from an answer",
             Self::JobNotFound => "no such video job was started through this potluck",
@@ -191,7 +177,7 @@ impl Refusal {
             Self::NoKey { until, now, .. } => {
                 until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
             }
-            Self::BodyBudget | Self::TooManyConnections | Self::LedgerFull | Self::Draining => Some(BUSY_RETRY_S),
+            Self::BodyBudget | Self::LedgerFull => Some(BUSY_RETRY_S),
             Self::UpstreamUnreachable => Some(UPSTREAM_RETRY_S),
             _ => None,
         }
