@@ -40,6 +40,8 @@ fn main() {
     proxies.extend(nginx::start(&simulator));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    // First, while no process has memory left over from a load that streams could move into.
+    memory(&runtime, &proxies);
     for (name, shape, unit) in SCENARIOS {
         println!("\n{name}, 64 connections, {rounds} rounds of {length:?} (median, min–max)");
         let mut results: Vec<Vec<Load>> = proxies.iter().map(|_| Vec::new()).collect();
@@ -50,7 +52,6 @@ fn main() {
         }
         report(&proxies, &results, unit);
     }
-    memory(&runtime, &proxies);
 }
 
 fn report(proxies: &[Proxy], results: &[Vec<Load>], unit: &str) {

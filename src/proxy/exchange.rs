@@ -216,7 +216,7 @@ impl Inference<'_> {
         hangup: &mut Hangup,
     ) -> Served {
         if self.endpoint == Endpoint::Videos {
-            return self.submitted(session, upstream, attempt).await;
+            return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
         let key = attempt.chosen().key;
         let (served, reading) =

@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::money::RequestId;
 use crate::origin::PublicCache;
 use crate::pot::Pot;
+use crate::telemetry::RequestOutcome;
 use crate::upstream::{Dialect, PREFLIGHT, Refusal, Route, route};
 
 use answer::{Served, Whole, give_refusal, give_unreadable};
@@ -152,8 +153,9 @@ impl HttpServerApp for Proxy {
         if *shutdown.borrow() {
             session.set_keepalive(None);
         }
-        if !self.serve(&mut session).await.reusable {
-            session.shutdown().await;
+        let served = self.serve(&mut session).await;
+        if !served.reusable {
+            self.hang_up(&mut session, served).await;
             return None;
         }
         let mut settings = HttpPersistentSettings::for_session(&session);
@@ -217,10 +219,19 @@ impl Proxy {
                 if matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
                     let fault = Refusal::MalformedHead(HeadFault::Syntax.describe());
                     give_unreadable(session, &fault, self.request_id()).await;
+                    self.hang_up(session, Served { outcome: RequestOutcome::Answered, reusable: false }).await;
                 }
-                session.shutdown().await;
                 None
             }
+        }
+    }
+
+    /// End a connection in order, unless its client has left or does not read: what is still to be written to that one
+    /// would keep us here for as long as it likes.
+    async fn hang_up(&self, session: &mut ServerSession, served: Served) {
+        if served.outcome != RequestOutcome::ClientGone {
+            // Too late is as good as done: dropping the session closes it.
+            drop(timeout(self.limits.write_timeout, session.shutdown()).await);
         }
     }
 
@@ -256,9 +267,10 @@ impl Proxy {
     async fn dispatch(&self, session: &mut ServerSession, route: Route, request: RequestId) -> Served {
         match route {
             Route::Inference { endpoint, target } => self.infer(session, endpoint, target, request).await,
-            Route::Poll { job, part } => self.poll_job(session, &job, part, request).await,
-            Route::PublicRead { target } => self.public_read(session, &target, request).await,
-            Route::Own(own) => self.answer_itself(session, own, request).await,
+            // In boxes, so that the future of an inference call, which is moved, has no room for these in it.
+            Route::Poll { job, part } => Box::pin(self.poll_job(session, &job, part, request)).await,
+            Route::PublicRead { target } => Box::pin(self.public_read(session, &target, request)).await,
+            Route::Own(own) => Box::pin(self.answer_itself(session, own, request)).await,
             Route::Preflight => {
                 Whole { status: 204, headers: PREFLIGHT.into_iter().collect(), body: Bytes::new() }
                     .give(session, request)

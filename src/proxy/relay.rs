@@ -1,10 +1,12 @@
 //! Passing an answer on: byte for byte, at once, with the usage reader looking on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora_timeout::timeout;
 
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
@@ -63,6 +65,9 @@ pub async fn unbooked(
     };
     end(proxy, upstream, outcome).await
 }
+
+/// How long the end of an exchange may take that is broken off.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Parts of a body that have arrived together go out together, up to so many (as in Pingora's own proxy, which takes 4)...
 const TOGETHER_MAX: usize = 16;
@@ -138,7 +143,8 @@ async fn end(proxy: &Proxy, mut upstream: OriginSession, outcome: Outcome) -> Se
         proxy.pot.origin().release(upstream).await;
         return Served { outcome: RequestOutcome::Answered, reusable: true };
     }
-    upstream.http.shutdown().await;
+    // Nothing is owed to the upstream: what cannot be said to it in a moment is said by closing.
+    drop(timeout(FAREWELL, upstream.http.shutdown()).await);
     // A body that was cut upstream must look cut to the client, so its connection ends here.
     let outcome = if outcome == Outcome::ClientGone { RequestOutcome::ClientGone } else { RequestOutcome::Broken };
     Served { outcome, reusable: false }

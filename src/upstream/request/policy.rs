@@ -3,6 +3,8 @@
 //! The list follows `openrouter-api.md` 1.3. Only fields that OpenRouter would act on are looked at: arguments of the
 //! client's own tools, schemas and texts may say `file_id` as they like.
 
+use memchr::memmem::Finder;
+use once_cell::sync::Lazy;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -154,10 +156,12 @@ impl Scope {
     }
 }
 
+/// The name, and the escapes of its letters and its underscore. Made once: making one takes longer than using it.
+static SUSPICIOUS: Lazy<[Finder<'static>; 3]> = Lazy::new(|| ["file_id", "\\u005", "\\u006"].map(Finder::new));
+
 fn refers_to_file(endpoint: Endpoint, text: &[u8]) -> bool {
-    // Nearly every body is cleared here. The escapes are those of the letters and the underscore of the name.
-    let suspicious =
-        [&b"file_id"[..], b"\\u005", b"\\u006"].into_iter().any(|n| memchr::memmem::find(text, n).is_some());
+    // Nearly every body is cleared here.
+    let suspicious = SUSPICIOUS.iter().any(|finder| finder.find(text).is_some());
     let scope = match endpoint {
         Endpoint::ChatCompletions | Endpoint::CursorChat | Endpoint::Responses | Endpoint::Messages => {
             Scope::Conversation
