@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -83,8 +84,9 @@ impl Credential {
         if !(BODY_MIN..=BODY_MAX).contains(&body.len()) {
             return Err(KeyFormatError::Length);
         }
-        let line = Zeroizing::new(format!("Bearer {text}"));
-        let mut bearer = HeaderValue::from_str(&line).map_err(|_| KeyFormatError::Characters)?;
+        // Every clone shares these bytes; the last one to go wipes them.
+        let line = Bytes::from_owner(Zeroizing::new(format!("Bearer {text}").into_bytes()));
+        let mut bearer = HeaderValue::from_maybe_shared(line).map_err(|_| KeyFormatError::Characters)?;
         bearer.set_sensitive(true);
         Ok(Self { bearer, fingerprint: Fingerprint::of(text), text: Secret::new(text) })
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use pingora::prelude::*;
 use pingora::server::configuration::ServerConf;
+use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
 struct Plain {
     upstream: String,

@@ -199,7 +199,8 @@ settings! {
         };
         /// How long a degraded key rests.
         "degraded_rest_ms" => degraded_rest: Duration = Millis { default: 5 * MINUTE, min: 0, max: 7 * DAY };
-        /// How long a rate-limited key rests when the upstream names no time.
+        /// How long a key rests that an operator calls rate-limited, and the longest of the growing rests (they begin
+        /// with 2 min) of an account for whose limit the upstream names no time.
         "rate_limited_rest_ms" => rate_limited_rest: Duration = Millis { default: 15 * MINUTE, min: 0, max: 7 * DAY };
         /// How often a key at its own limit is asked about when its reset time is not known.
         "key_cap_recheck_ms" => key_cap_recheck: Duration = Millis { default: HOUR, min: SECOND, max: 7 * DAY };

@@ -120,6 +120,8 @@ impl Origin {
         let http = &mut session.http;
         http.write_request_header(request).await.map_err(at("sending the request"))?;
         http.finish_request_body().await.map_err(at("sending the request"))?;
+        session.request_whole = true;
+        let http = &mut session.http;
         let (status, headers) = loop {
             http.read_response_header().await.map_err(at("reading the head"))?;
             let head = http.response_header().ok_or(AskError::Broken("reading the head"))?;

@@ -47,6 +47,9 @@ pub struct OriginSession {
     /// It was used before: the upstream may have closed it just now, and a failure before the first byte of an answer
     /// may be no more than that.
     pub reused: bool,
+    /// The request has been sent to its last byte. Until then what is written next would be taken for the rest of its
+    /// body, so the connection must not be used again.
+    pub request_whole: bool,
     route: Route,
 }
 
@@ -109,9 +112,12 @@ impl Origin {
         self.connect_for(Purpose::Traffic, true).await
     }
 
-    /// Keep the connection for the next exchange, if it can be kept: the answer was read to its end and neither side
-    /// asked to close. Otherwise it is closed. Dropping a session instead always closes it.
+    /// Keep the connection for the next exchange, if it can be kept: the request was sent and the answer was read, both to
+    /// their ends, and neither side asked to close. Otherwise it is closed. Dropping a session instead always closes it.
     pub async fn release(&self, session: OriginSession) {
+        if !session.request_whole {
+            return;
+        }
         let route = session.route;
         match (&self.transport, session.http) {
             (Transport::H1(transport), HttpSession::H1(mut http)) => {
@@ -183,7 +189,7 @@ impl Origin {
         for _ in 0..ADDRESS_TRIES_MAX {
             let Some(route) = self.addresses.pick(&tried, purpose) else { break };
             match self.transport.open(&route, reuse).await {
-                Ok((http, reused)) => return Ok(OriginSession { http, reused, route }),
+                Ok((http, reused)) => return Ok(OriginSession { http, reused, request_whole: false, route }),
                 Err(error) => last = ConnectError::from_pingora(&error),
             }
             tried.extend(route.address().as_inet());

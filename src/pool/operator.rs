@@ -7,7 +7,7 @@ use super::slot::Trial;
 use super::{Cause, Health, KeyId, KeyState, Pool};
 
 /// Longer notes are cut.
-const NOTE_MAX_CHARS: usize = 200;
+const NOTE_MAX_CHARS: usize = 300;
 
 impl Pool {
     /// Set a key's health by hand. Returns its new state, or `None` when there is no such key.

@@ -80,6 +80,8 @@ pub struct Attempt {
     generation: Option<GenerationId>,
     reader: Option<UsageReader>,
     judged: bool,
+    /// A refusal that is not in OpenRouter's own words: it may come from an edge that lost sight of the request.
+    wordless: bool,
 }
 
 impl Attempt {
@@ -106,6 +108,7 @@ impl Attempt {
             generation: None,
             reader: None,
             judged: false,
+            wordless: false,
         }
     }
 
@@ -124,6 +127,11 @@ impl Attempt {
     /// A verdict on the key has been applied; a trial is over.
     pub fn judged(&mut self) {
         self.judged = true;
+    }
+
+    /// The refusal was not in OpenRouter's own words, so it does not prove that nothing was done.
+    pub fn refused_without_words(&mut self) {
+        self.wordless = true;
     }
 
     /// Let the usage reader see a part of the body.
@@ -158,7 +166,8 @@ impl Attempt {
             Some(reading) if !reading.complete && outcome == Outcome::Answered => Outcome::Broken,
             _ => outcome,
         };
-        let cost = charged(stage, outcome, self.generation.is_some(), reading.as_ref());
+        let reached = self.generation.is_some() || self.wordless;
+        let cost = charged(stage, outcome, reached, reading.as_ref());
         let entry = self.entry(stage, outcome, cost, reading.as_ref());
         self.pot.booked(&entry);
         slot.book(entry);
@@ -227,7 +236,7 @@ impl Drop for Attempt {
 ///
 /// Refusals are made before a provider runs and are free (`openrouter-api.md` 5.4). A timeout or a failure behind the
 /// router may have been billed; an answer without a readable cost certainly may.
-fn charged(stage: Stage, outcome: Outcome, has_generation: bool, reading: Option<&Reading>) -> Cost {
+fn charged(stage: Stage, outcome: Outcome, reached: bool, reading: Option<&Reading>) -> Cost {
     const FREE: Cost = Cost::Known(Usd::ZERO);
     if let Some(reading) = reading {
         return reading.cost;
@@ -236,8 +245,9 @@ fn charged(stage: Stage, outcome: Outcome, has_generation: bool, reading: Option
         (Stage::Chosen, _) | (_, Outcome::Unreachable) => FREE,
         (Stage::Answered { status: 408 | 504 | 524 }, _) => Cost::Unknown,
         (Stage::Answered { status }, _) if (400..500).contains(&status) => FREE,
-        // A 5xx that names a generation came from behind the router; one that does not was made before.
-        (Stage::Answered { status }, _) if status >= 500 && !has_generation => FREE,
+        // A 5xx that names a generation came from behind the router; OpenRouter's own without one was made before; an
+        // edge's page proves nothing.
+        (Stage::Answered { status }, _) if status >= 500 && !reached => FREE,
         _ => Cost::Unknown,
     }
 }

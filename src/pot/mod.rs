@@ -203,6 +203,8 @@ impl Pot {
             tracing::error!(key = %key, reason = reason.name(), "upstream answer needs the operator's attention");
         }
         if verdict.effect == Effect::None {
+            // A trial that says nothing about the key is over all the same: the next request tries.
+            self.trial_over(key);
             return;
         }
         let now = self.clock.now();
@@ -263,13 +265,16 @@ impl Pot {
     /// Make changed states durable, and tell the operator. Never waits.
     fn saved(&self, changed: &[KeyId], reason: &'static str) {
         for key in changed {
-            let Some(state) = self.pool().state(*key).cloned() else { continue };
+            // Handed over under the pool's lock, so that of two states the later one is also the last to be stored.
+            let pool = self.pool();
+            let Some(state) = pool.state(*key).cloned() else { continue };
+            self.store.save_state(*key, state.clone());
+            drop(pool);
             // A balance or a probe's time is news for the store, not for the operator.
             if self.card(*key).is_some_and(|card| card.tell(state.health)) {
                 let until = state.until.map(|t| t.to_string());
                 tracing::info!(key = %key, state = state.health.name(), until, reason, "key state changed");
             }
-            self.store.save_state(*key, state);
         }
     }
 

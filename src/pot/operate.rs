@@ -97,6 +97,8 @@ impl Pot {
         if !self.store.healthy() {
             return Readiness::StoreUnwell;
         }
+        let turned = self.pool().tick(self.clock.now());
+        self.saved(&turned, "timer");
         let counts = self.pool().counts();
         let healthy = Health::ALL.iter().zip(counts).any(|(health, count)| *health == Health::Healthy && count > 0);
         if healthy { Readiness::Ready } else { Readiness::NoKey }
@@ -106,6 +108,8 @@ impl Pot {
     pub async fn refresh_metrics(&self) {
         let now = self.clock.now();
         let suspense = self.store.suspense_summary().await.unwrap_or_default();
+        let turned = self.pool().tick(now);
+        self.saved(&turned, "timer");
         let keys = self.pool().counts();
         let oldest = suspense.oldest.map_or(0.0, |opened| now.since(opened).as_secs_f64());
         self.metrics.refresh(&Snapshot {

@@ -51,7 +51,7 @@ impl BodyBudget {
 }
 
 /// A request body in memory, and its share of the budget.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HeldBody {
     /// The bytes as received.
     pub bytes: Bytes,

@@ -9,7 +9,9 @@ use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
 use crate::pool::{Choice, Chosen, Unavailable, Want};
 use crate::pot::{Attempt, Begun, Call};
-use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, judge, judge_inside, read_request};
+use crate::upstream::{
+    Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, judge_inside, read_request,
+};
 
 use super::Proxy;
 use super::answer::{Served, give_refusal};
@@ -96,7 +98,7 @@ impl Proxy {
 }
 
 impl Inference<'_> {
-    async fn serve(self, session: &mut ServerSession) -> Served {
+    async fn serve(mut self, session: &mut ServerSession) -> Served {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
         let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
@@ -117,14 +119,23 @@ impl Inference<'_> {
             }
             let outgoing = self.outgoing(&attempt);
             match forward::attempt(self.proxy, session, &mut *attempt, outgoing, &mut hangup).await {
-                Tried::Accepted(upstream) => return self.relay(session, upstream, attempt, &mut hangup).await,
+                Tried::Accepted(upstream) => {
+                    // It will not be sent again, and the answer may take half an hour.
+                    self.body = HeldBody::default();
+                    return self.relay(session, upstream, attempt, &mut hangup).await;
+                }
                 Tried::Refused(answer) => match self.judge(&answer, &attempt, &mut hunt) {
                     Onward::Again { presentable } => {
                         attempt.judged();
                         attempt.close(Outcome::KeyRefused);
-                        held = presentable.then_some(answer);
+                        if presentable {
+                            held = Some(answer);
+                        }
                     }
                     Onward::Pass => {
+                        if !is_openrouters(&answer.body, answer.header("content-type")) {
+                            attempt.refused_without_words();
+                        }
                         attempt.close(Outcome::Refused);
                         return self.pass_on(session, &answer).await;
                     }
@@ -201,8 +212,8 @@ impl Inference<'_> {
         );
         let chosen = attempt.chosen();
         pot.blame(chosen.key, &verdict);
-        let onward = hunt.refused(verdict.next, chosen, self.arrived.elapsed());
-        if onward != Onward::Pass {
+        let onward = hunt.refused(verdict.next, chosen, self.whole.elapsed());
+        if matches!(onward, Onward::Again { .. }) {
             pot.metrics().failover(verdict.reason.name());
         }
         onward
@@ -254,6 +265,10 @@ impl Inference<'_> {
     }
 
     async fn pass_on(&self, session: &mut ServerSession, answer: &HeldAnswer) -> Served {
+        // Whatever its words: the client sent no key and owes nothing, so this is a key's trouble.
+        if matches!(answer.status, 401 | 402) {
+            return self.refuse(session, &Refusal::OutOfAttempts).await;
+        }
         answer.give(session, self.endpoint.dialect(), self.call.request).await
     }
 

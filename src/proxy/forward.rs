@@ -1,5 +1,6 @@
 //! One attempt on the wire: connect, send, wait for the head; a refusal is read to its end before anything is decided.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -135,11 +136,16 @@ pub async fn attempt(
             return Tried::Failed(Failure::Broken);
         }
     };
-    let mut exchange = std::pin::pin!(exchange(proxy, books, head, outgoing));
+    let whole = AtomicBool::new(false);
+    let mut exchange = std::pin::pin!(exchange(proxy, books, head, outgoing, &whole));
     tokio::select! {
         biased;
         tried = &mut exchange => return tried,
         () = hangup.wait(session) => {}
+    }
+    if !whole.load(Ordering::Relaxed) {
+        // Nobody can act on half a request, and nobody waits for the answer to the other half.
+        return Tried::Gone;
     }
     // Cut off now, the request may be billed and nobody could ever tell how much. The head names the generation and
     // comes as soon as a provider has accepted, so it is waited for a little; then the connection is closed.
@@ -148,7 +154,13 @@ pub async fn attempt(
     }
 }
 
-async fn exchange(proxy: &Proxy, books: &mut impl Progress, head: Box<RequestHeader>, outgoing: Outgoing<'_>) -> Tried {
+async fn exchange(
+    proxy: &Proxy,
+    books: &mut impl Progress,
+    head: Box<RequestHeader>,
+    outgoing: Outgoing<'_>,
+    whole: &AtomicBool,
+) -> Tried {
     let mut upstream = match proxy.pot.origin().connect().await {
         Ok(upstream) => upstream,
         Err(error) => {
@@ -159,11 +171,13 @@ async fn exchange(proxy: &Proxy, books: &mut impl Progress, head: Box<RequestHea
     let limits = proxy.limits.upstream;
     upstream.http.set_write_timeout(Some(limits.idle));
     upstream.http.set_read_timeout(Some(limits.first_byte));
-    books.sent();
-    let answered = match send(&mut upstream, head, outgoing.body).await {
-        // A server that refuses early may close its reading side; its answer is worth more than our write error.
-        Ok(()) | Err(_) => receive_head(&mut upstream).await,
+    let last = || {
+        whole.store(true, Ordering::Relaxed);
+        books.sent();
     };
+    // A server that refuses early may close its reading side; its answer is worth more than our write error.
+    upstream.request_whole = send(&mut upstream, head, outgoing.body, last).await.unwrap_or(false);
+    let answered = receive_head(&mut upstream).await;
     let head = match answered {
         Ok(head) => head,
         Err(error) => return Tried::Failed(failure(&error)),
@@ -201,21 +215,39 @@ fn request_head(proxy: &Proxy, client: &HeaderMap, outgoing: &Outgoing<'_>) -> p
     Ok(Box::new(head))
 }
 
-/// Send the request. A big body goes in slices, so that an early refusal is noticed and the rest is saved.
-async fn send(upstream: &mut OriginSession, head: Box<RequestHeader>, body: Option<Bytes>) -> pingora::Result<()> {
+/// Send the request; whether it went out whole. A big body goes in slices, so that an early refusal is noticed and the rest
+/// is saved. `last` is called before the last byte goes: from then on the request may have been acted on.
+async fn send(
+    upstream: &mut OriginSession,
+    head: Box<RequestHeader>,
+    body: Option<Bytes>,
+    last: impl FnOnce(),
+) -> pingora::Result<bool> {
     let http = &mut upstream.http;
-    http.write_request_header(head).await?;
     let mut rest = body.unwrap_or_default();
+    if rest.is_empty() {
+        last();
+        http.write_request_header(head).await?;
+        http.write_request_body(rest, true).await?;
+        http.finish_request_body().await?;
+        return Ok(true);
+    }
+    http.write_request_header(head).await?;
     while rest.len() > SLICE {
         let slice = rest.split_to(SLICE);
         http.write_request_body(slice, false).await?;
         if let Some(early) = poll_once(http.read_response_header()) {
             early?;
-            return Ok(());
+            // An interim answer refuses nothing.
+            if http.response_header().is_some_and(|head| !head.status.is_informational()) {
+                return Ok(false);
+            }
         }
     }
+    last();
     http.write_request_body(rest, true).await?;
-    http.finish_request_body().await
+    http.finish_request_body().await?;
+    Ok(true)
 }
 
 /// Poll a future once; reading is cancel-safe in Pingora, so nothing is lost when it is not ready.

@@ -1,5 +1,7 @@
 //! Video jobs: they belong to the account that started them, so every later call is pinned to that key.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::Method;
 use pingora::protocols::http::ServerSession;
@@ -87,7 +89,13 @@ impl Proxy {
         request: RequestId,
     ) -> Served {
         let arrived = self.pot.clock().tick();
-        let known = self.pot.store().job(job.as_str()).await.ok().flatten();
+        let known = match self.pot.store().job(job.as_str()).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "a video job cannot be looked up");
+                return give_refusal(session, &Refusal::Internal, Dialect::Chat, request).await;
+            }
+        };
         let Some((record, chosen)) = known.and_then(|record| {
             let chosen = self.pot.pinned(record.key)?;
             Some((record, chosen))
@@ -125,11 +133,24 @@ impl Proxy {
         let Some(body) = read_description(self, accepted).await else {
             return give_refusal(session, &Refusal::UpstreamBroken, Dialect::Chat, request).await;
         };
-        self.pot.settle_job(record, &body).await;
+        if is_over(&body) {
+            self.pot.settle_job(record, &body).await;
+        }
         let description = serde_json::from_slice::<Description<'_>>(&body);
         let body = description.map_or_else(|_| body.clone(), |d| d.leading_here(&body, &here(session), job));
         Whole::json(status, body).give(session, request).await
     }
+}
+
+/// Whether a description is of a job that goes on no more: what it says of its cost before is not its cost.
+fn is_over(description: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Progress<'a> {
+        #[serde(borrow, default)]
+        status: Cow<'a, str>,
+    }
+    let progress = serde_json::from_slice::<Progress<'_>>(description);
+    progress.is_ok_and(|p| matches!(&*p.status, "completed" | "failed" | "cancelled" | "canceled" | "expired"))
 }
 
 async fn read_description(proxy: &Proxy, accepted: Box<Accepted>) -> Option<Bytes> {

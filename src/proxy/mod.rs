@@ -158,9 +158,14 @@ impl HttpServerApp for Proxy {
             self.hang_up(&mut session, served).await;
             return None;
         }
+        if !session.is_body_done() {
+            // Pingora would read the rest of it, for as long as the client likes to send.
+            self.hang_up(&mut session, served).await;
+            return None;
+        }
         let mut settings = HttpPersistentSettings::for_session(&session);
         settings.set_user_context(Box::new(Seasoned));
-        let stream = session.finish().await.ok().flatten()?;
+        let stream = timeout(self.limits.write_timeout, session.finish()).await.ok()?.ok().flatten()?;
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 

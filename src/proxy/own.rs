@@ -20,7 +20,10 @@ impl Proxy {
     ) -> Served {
         match own {
             OwnAnswer::Key => self.spend_answer(session, request, key_body).await,
-            OwnAnswer::Credits => self.spend_answer(session, request, credits_body).await,
+            OwnAnswer::Credits => {
+                let remaining = self.pot.remaining();
+                self.spend_answer(session, request, |spend| credits_body(spend, remaining)).await
+            }
             OwnAnswer::Generation(id) => self.generation(session, &id, request).await,
             OwnAnswer::CountTokens => give_refusal(session, &Refusal::CountTokens, Dialect::Messages, request).await,
         }
@@ -30,11 +33,11 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         request: RequestId,
-        body: fn(&PoolSpend, Usd) -> serde_json::Value,
+        body: impl FnOnce(&PoolSpend) -> serde_json::Value,
     ) -> Served {
         match self.pot.spend().await {
             Ok(spend) => {
-                let body = body(&spend, self.pot.remaining()).to_string();
+                let body = body(&spend).to_string();
                 let answer = Whole::json(200, body);
                 answer
                     .with(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"))
@@ -90,7 +93,7 @@ impl Proxy {
 }
 
 /// `GET /key` in OpenRouter's shape (`openrouter-api.md` 6.1), with the pool's own figures.
-fn key_body(spend: &PoolSpend, _remaining: Usd) -> serde_json::Value {
+fn key_body(spend: &PoolSpend) -> serde_json::Value {
     serde_json::json!({"data": {
         "label": "potluck",
         "limit": null,

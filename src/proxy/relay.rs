@@ -33,7 +33,7 @@ pub async fn run(
     let Accepted { session: mut upstream, head } = *accepted;
     attempt.accepted(UsageReader::new(call.endpoint, shape(&head)));
     let sent = match answer::relayed_head(&head, session.req_header().version, call.request) {
-        Ok(down) => session.write_response_header(Box::new(down)).await,
+        Ok(down) => write_head(proxy, session, down).await,
         Err(error) => Err(error),
     };
     if sent.is_err() {
@@ -56,7 +56,7 @@ pub async fn unbooked(
 ) -> Served {
     let Accepted { session: mut upstream, head } = *accepted;
     let sent = match answer::relayed_head(&head, session.req_header().version, request) {
-        Ok(down) => session.write_response_header(Box::new(down)).await,
+        Ok(down) => write_head(proxy, session, down).await,
         Err(error) => Err(error),
     };
     let outcome = match sent {
@@ -64,6 +64,14 @@ pub async fn unbooked(
         Err(_) => Outcome::ClientGone,
     };
     end(proxy, upstream, outcome).await
+}
+
+/// Pingora's own deadline for writes holds for bodies only.
+async fn write_head(proxy: &Proxy, session: &mut ServerSession, head: ResponseHeader) -> pingora::Result<()> {
+    match timeout(proxy.limits.write_timeout, session.write_response_header(Box::new(head))).await {
+        Ok(written) => written,
+        Err(_) => pingora::Error::e_explain(pingora::ErrorType::WriteTimedout, "the client does not read"),
+    }
 }
 
 /// How long the end of an exchange may take that is broken off.

@@ -70,6 +70,8 @@ pub struct Play {
     pub informational: Option<u16>,
     /// Answer before reading the body, then close.
     pub early: Option<bool>,
+    /// Such an early answer leaves the connection open: what comes next on it is still the rest of the body.
+    pub early_keeps: Option<bool>,
     /// Leave `X-Generation-Id` out.
     pub no_generation_id: Option<bool>,
     /// `/generation` knows the call that many milliseconds after its end; negative is never.

@@ -87,7 +87,12 @@ async fn request(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, connection:
     }
     if let Some(play) = early(shared, head) {
         let number = note(shared, head, connection, &[]);
+        let keeps = Play::on(play.early_keeps);
         early_reply(shared, head, play).send(shared, wire, number).await?;
+        if keeps {
+            wire.body(head).await?;
+            return Ok(Next::Keep);
+        }
         wire.finish().await;
         return Ok(Next::Close);
     }

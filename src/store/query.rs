@@ -1,5 +1,7 @@
 //! What is asked of the store. Every function sees one moment: it runs inside a read transaction.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::clock::{Day, Timestamp};
@@ -95,15 +97,21 @@ fn first_of_month(day: Day) -> Day {
     Day::from_number(day.number().saturating_sub(i32::from(of_month) - 1))
 }
 
+/// Longer than any pause between two questions about a cost.
+const PUT_OFF_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
 /// What is to be looked up now, the longest due first.
 pub(super) fn suspense_due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Suspense>, StoreError> {
     let mut due = connection.prepare_cached(
         "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at \
          FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
-         WHERE s.settled_at IS NULL AND s.due_at IS NOT NULL AND s.due_at <= ?1 ORDER BY s.due_at LIMIT ?2",
+         WHERE s.settled_at IS NULL AND s.due_at IS NOT NULL AND (s.due_at <= ?1 OR s.due_at > ?3) \
+         ORDER BY s.due_at LIMIT ?2",
     )?;
+    // Nothing is put off for longer: such a time was made by a clock that has been set back since.
+    let beyond = now.after(PUT_OFF_MAX);
     let limit = column::count(u64::try_from(limit).unwrap_or(u64::MAX));
-    let rows = due.query_map((now.as_millis(), limit), read_suspense)?;
+    let rows = due.query_map((now.as_millis(), limit, beyond.as_millis()), read_suspense)?;
     rows.map(|row| row.map_err(StoreError::from)).collect()
 }
 

@@ -12,7 +12,7 @@ mod scrub;
 mod sse;
 mod usage;
 
-pub use blame::{Answer, Next, Reason, Verdict, judge, judge_inside};
+pub use blame::{Answer, Next, Reason, Verdict, is_openrouters, judge, judge_inside};
 pub use endpoint::{Dialect, Endpoint};
 pub use headers::{CORS, PREFLIGHT, client_response_header, upstream_request_headers};
 pub use refusal::{Refusal, RenderedRefusal, render};

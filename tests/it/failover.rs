@@ -94,6 +94,21 @@ async fn a_refusal_that_comes_while_the_body_is_still_being_sent_is_understood()
 }
 
 #[tokio::test]
+async fn a_connection_with_half_a_body_in_it_is_not_used_again() {
+    let house = House::new(2, "").await;
+    let early = Play { early: Some(true), early_keeps: Some(true), ..Play::refuse("402-credits") };
+    house.sim.script(Script::next(early).on_key(0));
+    house.silence_probes();
+    let body = big_chat(8 * MIB);
+    assert_eq!(house.ask(&Ask::post(CHAT, body.clone())).await.status, 200);
+    let went_up = house.went_up();
+    assert_eq!(went_up.len(), 2);
+    assert_ne!(went_up[0].connection, went_up[1].connection, "the rest of the first body is still due there");
+    assert_eq!(went_up[1].body_sha256, sha256(body.as_bytes()));
+    assert_eq!(house.ask(&Ask::post(CHAT, chat(MODEL))).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_that_no_key_can_pay_for_is_refused_once_and_held_no_longer() {
     // Twice the body is more than the budget: each must give back what it held.
     let house = House::new(1, "[proxy]\nbody_budget_bytes = 3145728\nbody_max_bytes = 3145728\n").await;

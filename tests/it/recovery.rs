@@ -160,6 +160,9 @@ async fn a_trial_that_brings_no_verdict_leaves_the_next_request_to_try() {
     house.sim.script(Script::next(Play::refuse("502")));
     assert_eq!(house.ask(&ask()).await.status, 502, "a provider's error says nothing about the key");
     assert_eq!(house.state(0).await.cause, Cause::Recovering);
+    // Another key is tried after this one, but it blames nobody either.
+    house.sim.script(Script::next(Play::refuse("403-injection")));
+    assert_eq!(house.ask(&ask()).await.status, 403, "a guardrail's refusal is the request's");
     assert_eq!(house.ask(&ask()).await.status, 200);
     assert_eq!(house.state(0).await.cause, Cause::Fresh);
 }

@@ -138,6 +138,11 @@ pub fn judge_inside(error: &InsideError, model: Option<&str>, now: Timestamp) ->
     })
 }
 
+/// Whether a refusal is in OpenRouter's own words: an error in one of its envelopes, and not a page of its edge or nothing.
+pub fn is_openrouters(body: &[u8], content_type: Option<&str>) -> bool {
+    matches!(envelope::read(body, content_type), ErrorBody::Fields(_))
+}
+
 /// Whether an error's message is about the key's or the account's money, by the beginnings that the rules know.
 pub(super) fn tells_of_account(message: &str) -> bool {
     credit::is_about_money(message) || caps::is_about_cap(message)

@@ -223,10 +223,12 @@ impl Table {
     /// Refusals cost nothing, and what was paid is in the books. A time-out at the edge names no generation that could
     /// be asked about, so its cost stays unknown: neither free nor forgotten.
     async fn check_books(&self) {
-        let settled = |o: &Overview| o.in_flight == 0 && o.suspense.open == o.suspense.exhausted;
+        let open = |o: &Overview| o.keys.iter().map(|key| key.totals.suspense).sum::<u64>();
+        let settled =
+            |o: &Overview| o.in_flight == 0 && o.suspense.open == o.suspense.exhausted && open(o) == o.suspense.open;
         let overview = self.house.until("all that can be is settled", settled).await;
         let timeouts = overview.keys.iter().map(|key| key.totals.suspense).sum::<u64>();
-        assert!(timeouts >= 2 && overview.suspense.open == timeouts, "{overview:?}");
+        assert!(timeouts >= 2 && overview.suspense.open == timeouts, "{timeouts}: {:?}", overview.suspense);
         assert_eq!(i128::from(overview.spent_total.as_pico()), self.house.sim.bill().total.0);
     }
 }

@@ -149,7 +149,9 @@ async fn check_mix(house: &House, saw: &BTreeMap<Saw, usize>) {
     let totals = house.pot.store().totals(house.clock.now().day()).await.unwrap();
     let [answered, inside, key_refused, refused, _, broken, gone] = totals.attempts;
     assert!(answered > 1000 && inside > 5 && key_refused > 5 && refused > 5 && broken > 20 && gone > 10, "{totals:?}");
-    assert_eq!(totals.attempts.iter().sum::<u64>(), house.went_up().len() as u64, "each attempt has its line");
+    // A few lines more: attempts whose client left before the upstream had the whole request.
+    let (lines, went_up) = (totals.attempts.iter().sum::<u64>(), house.went_up().len() as u64);
+    assert!((went_up..went_up + gone).contains(&lines), "each attempt has its line: {lines}, {went_up}");
 }
 
 #[tokio::test]
