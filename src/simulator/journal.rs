@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+/// The number of answers to requests that are not written down.
+pub const UNLISTED: u64 = u64::MAX;
 /// Requests remembered.
 const REMEMBERED: usize = 100_000;
 

@@ -12,7 +12,7 @@ use super::api::Api;
 use super::errors;
 use super::faults::Fault;
 use super::inference::{self, refused};
-use super::journal::Entry;
+use super::journal::{Entry, UNLISTED};
 use super::play::{self, Play};
 use super::reply::{Next, Reply};
 use super::script::{self, Occasion};
@@ -77,7 +77,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, number: u64) {
 async fn request(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, connection: u64) -> Result<Next, Gone> {
     if head.path().starts_with("/_sim") {
         let body = wire.body(head).await?;
-        return control::serve(shared, head, &body).send(shared, wire, 0).await;
+        return control::serve(shared, head, &body).send(shared, wire, UNLISTED).await;
     }
     let api = Api::at(head.path()).filter(|_| head.method == "POST");
     if api.is_some() && (shared.fast || head.header("x-sim-fast").is_some()) {
