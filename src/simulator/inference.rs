@@ -241,7 +241,8 @@ impl Call<'_> {
         world.begin(generation);
         let end = if job.failure.is_some() && !job.shows_usage() { End::Failed } else { End::Complete };
         let mut reply = with_generation(answer(&job, world), &id, self.play);
-        reply.stops_on_cancel = self.play.stops_on_cancel.unwrap_or(self.model.stops_on_cancel);
+        // Hanging up on a JSON answer stops no bill, even where padding has already begun to flow.
+        reply.stops_on_cancel = self.ask.stream && self.play.stops_on_cancel.unwrap_or(self.model.stops_on_cancel);
         reply.play = self.play.clone();
         // A video is billed when it is done, not when it is ordered.
         reply.run = (self.ask.api != Api::Videos).then_some((id, end));
