@@ -22,7 +22,7 @@ pub struct Budget {
 pub struct AccountSettings {
     /// Credits ever granted or bought, in dollars; what is left is this less what was used.
     pub credits_usd: Pico,
-    /// How much of them was bought. Nothing: the account never purchased. Ten or more: 1000 free requests a day.
+    /// How much of them was bought. Nothing: the account never purchased. Nine or more: 1000 free requests a day.
     pub purchased_usd: Pico,
     /// Cap on what all running requests together may come to; off when absent.
     pub in_flight_budget_usd: Option<Pico>,
@@ -48,7 +48,7 @@ pub struct AccountSettings {
     pub credits_forbidden: bool,
     /// Free requests per minute.
     pub free_per_minute: u32,
-    /// Free requests per day; absent: 50, or 1000 with ten credits bought.
+    /// Free requests per day; absent: 50, or 1000 with nine credits bought.
     pub free_per_day: Option<u32>,
 }
 
@@ -152,7 +152,7 @@ pub struct Account {
     pub spend: Spend,
     /// Estimated cost of what is running.
     pub held: Pico,
-    /// Paid requests running.
+    /// Requests running.
     pub running: u32,
     /// Free requests: minute and day they count for, and how many.
     pub free_minute: (i64, u32),
@@ -173,7 +173,8 @@ impl Account {
 
     /// Free requests a day it may make.
     pub fn free_per_day(&self) -> u32 {
-        let bought = if self.settings.purchased_usd >= Pico::usd(10) { 1000 } else { 50 };
+        // Announced for ten credits, granted from nine.
+        let bought = if self.settings.purchased_usd >= Pico::usd(9) { 1000 } else { 50 };
         self.settings.free_per_day.unwrap_or(bought)
     }
 }

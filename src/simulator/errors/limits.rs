@@ -18,9 +18,9 @@ pub const NAMES: &[&str] = &[
 /// Which daily allowance of free requests an account has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Daily {
-    /// Fewer than ten credits ever bought.
+    /// Fewer than nine credits ever bought.
     Basic,
-    /// Ten or more.
+    /// Nine or more.
     HighBalance,
 }
 
