@@ -86,14 +86,25 @@ fn caps(key: &Key, account: &Account, now_ms: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Every attempt counts, also those that fail later.
-fn free_tier(account: &mut Account, now_ms: i64) -> Result<(), Refusal> {
+/// Begin the counts of free requests anew where a minute or a day is over.
+fn turn_free_counts(account: &mut Account, now_ms: i64) {
     let (minute, day) = (now_ms.div_euclid(60_000), now_ms.div_euclid(86_400_000));
     for (counter, window) in [(&mut account.free_minute, minute), (&mut account.free_day, day)] {
         if counter.0 != window {
             *counter = (window, 0);
         }
     }
+}
+
+/// One free request more. Every attempt counts, also those that fail at the provider.
+pub fn count_free(account: &mut Account, now_ms: i64) {
+    turn_free_counts(account, now_ms);
+    account.free_minute.1 += 1;
+    account.free_day.1 += 1;
+}
+
+fn free_tier(account: &mut Account, now_ms: i64) -> Result<(), Refusal> {
+    turn_free_counts(account, now_ms);
     let per_day = account.free_per_day();
     if account.free_day.1 >= per_day {
         let tier = if per_day > 50 { Daily::HighBalance } else { Daily::Basic };
@@ -102,8 +113,7 @@ fn free_tier(account: &mut Account, now_ms: i64) -> Result<(), Refusal> {
     if account.free_minute.1 >= account.settings.free_per_minute {
         return Err(errors::free_per_minute(account.settings.free_per_minute, now_ms));
     }
-    account.free_minute.1 += 1;
-    account.free_day.1 += 1;
+    count_free(account, now_ms);
     Ok(())
 }
 

@@ -212,6 +212,9 @@ impl Call<'_> {
     fn fail(&self, world: &mut World) -> String {
         let id = self.id(world);
         let account = world.pair(self.key).map_or(0, |(key, _)| key.account);
+        if let Some(account) = world.accounts.get_mut(account).filter(|_| self.model.is_free()) {
+            admission::count_free(account, self.now_ms);
+        }
         world.begin(self.generation(&id, account, Quote::default(), 0));
         world.end(&id, End::Failed, self.now_ms);
         id
