@@ -30,7 +30,7 @@ pub enum Form {
     Envelope,
     /// `{"success":false,"error":{"name":"ZodError",…}}`, as some routes answer a request that fails validation.
     Zod,
-    /// `{"error":{"error":{…},"code"},"code"}`, seen in 2025.
+    /// `{"error":{"error":{…},"code"}}`, seen in 2025.
     Nested,
     /// A page of Cloudflare's or of the web site's.
     Html(&'static str),
@@ -128,7 +128,7 @@ impl Refusal {
             }
             Form::Nested => {
                 let inner = json!({"message": self.message, "code": self.status});
-                (JSON, bytes(&json!({"error": {"error": inner, "code": self.status}, "code": self.status})))
+                (JSON, bytes(&json!({"error": {"error": inner, "code": self.status}})))
             }
             Form::Envelope => (JSON, bytes(&self.envelope(envelope, user_id, full))),
         }
