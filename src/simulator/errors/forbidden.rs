@@ -101,6 +101,11 @@ pub fn data_policy() -> Refusal {
     .with("failed_routing_step", "data_policy")
 }
 
+/// A 403 of the provider that only its `error_type` tells from the others.
+fn typed(error_type: &'static str, message: &str) -> Refusal {
+    Refusal::new(403, error_type, message).with("error_type", error_type).reached()
+}
+
 fn moderation(facts: &Facts<'_>, input: &str) -> Refusal {
     let model = facts.model;
     denied(format!(
@@ -138,10 +143,8 @@ pub fn named(name: &str, facts: &Facts<'_>) -> Option<Refusal> {
             facts,
             "Key limit exceeded (total limit). Insufficient credits. User not found. limit_source openrouter_key_limit",
         ),
-        "403-policy" => denied("The request was rejected by the provider's content policy.")
-            .with("error_type", "content_policy_violation")
-            .reached(),
-        "403-refusal" => denied("The model refused to answer.").with("error_type", "refusal").reached(),
+        "403-policy" => typed("content_policy_violation", "The request was rejected by the provider's content policy."),
+        "403-refusal" => typed("refusal", "The model refused to answer."),
         "403-region" => region(),
         "403-author" => author_banned("openai"),
         "403-country" => denied("Provider returned error")

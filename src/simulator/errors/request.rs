@@ -63,9 +63,7 @@ pub fn named(name: &str, facts: &Facts<'_>) -> Option<Refusal> {
         ),
         "404-price" => Refusal::new(404, "not_found", "No endpoints found that satisfy the max price"),
         "404-html" => page_not_found(),
-        "413-image" => {
-            Refusal::new(413, "payload_too_large", "Downloaded image content cannot exceed 30MB").with("error_type", "image_too_large")
-        }
+        "413-image" => Refusal::new(413, "payload_too_large", "Downloaded image content cannot exceed 30MB"),
         "413-payload" => Refusal::new(413, "payload_too_large", "Request payload too large"),
         "422" => Refusal::new(422, "unprocessable", "Invalid argument"),
         _ => return None,
