@@ -11,9 +11,7 @@ pub const PING: &str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
 /// The JSON answer.
 pub fn body(job: &Job<'_>) -> Value {
-    if let Some(failure) = &job.failure
-        && !Play::on(job.play.inside_choice)
-    {
+    if let Some(failure) = &job.failure {
         return json!({"type": "error", "error": failure.messages_object(), "request_id": job.id});
     }
     let mut body = message(job);

@@ -16,7 +16,7 @@ pub struct Play {
     pub error: Option<String>,
     /// Give that error inside a 200: as this event of the stream (0 is the first), or in the JSON body.
     pub inside: Option<usize>,
-    /// In a JSON 200, put the error into `choices[0]`, next to text.
+    /// In a JSON 200, put the error next to text: into `choices[0]`, or into a failed response of `/responses`.
     pub inside_choice: Option<bool>,
     /// Give the error inside a stream its usage, and bill what was made.
     pub error_usage: Option<bool>,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::errors::Refusal;
 use super::job::Job;
 use super::play::Play;
 use super::reply::Piece;
@@ -12,35 +13,32 @@ pub const COMMENT: &str = ": \n\n";
 /// The JSON answer.
 pub fn body(job: &Job<'_>) -> Value {
     match &job.failure {
-        Some(failure) if !Play::on(job.play.inside_choice) => json!({"error": failure.chat_object(), "id": job.id}),
-        _ => response(job, true),
+        Some(failure) if Play::on(job.play.inside_choice) => failed(response(job, true), failure),
+        Some(failure) => json!({"error": failure.chat_object(), "id": job.id}),
+        None => response(job, true),
     }
+}
+
+fn failed(mut response: Value, failure: &Refusal) -> Value {
+    response["status"] = "failed".into();
+    response["error"] = json!({"code": failure.responses_code(), "message": failure.message});
+    response
 }
 
 /// The stream, event by event.
 pub fn events(job: &Job<'_>) -> Vec<Piece> {
     let mut stream = Stream { job, events: Vec::new() };
-    stream.push(&json!({"type": "response.created", "response": response(job, false)}), 0);
-    stream.push(&json!({"type": "response.in_progress", "response": response(job, false)}), 0);
-    let item =
-        json!({"id": item_id(job), "type": "message", "status": "in_progress", "role": "assistant", "content": []});
-    stream.push(&json!({"type": "response.output_item.added", "output_index": 0, "item": item}), 0);
-    let part = json!({"type": "output_text", "text": "", "annotations": []});
-    let at = |kind: &str| json!({"type": kind, "item_id": item_id(job), "output_index": 0, "content_index": 0});
-    let with = |kind: &str, name: &str, value: Value| {
-        let mut event = at(kind);
-        event[name] = value;
-        event
-    };
-    stream.push(&with("response.content_part.added", "part", part), 0);
+    // An error ordered as the very first event leaves no room for the opening ones.
+    if job.failure.is_none() || job.play.inside != Some(0) {
+        stream.open();
+    }
+    let with = |kind: &str, name: &str, value: Value| about_text(job, kind, name, value);
     for (tokens, word) in (1..).zip(&job.words) {
         stream.push(&with("response.output_text.delta", "delta", word.as_str().into()), tokens);
     }
     let made = job.words.len() as u64;
     if let Some(failure) = &job.failure {
-        let mut failed = response(job, job.shows_usage());
-        failed["status"] = "failed".into();
-        failed["error"] = json!({"code": failure.responses_code(), "message": failure.message});
+        let failed = failed(response(job, job.shows_usage()), failure);
         stream.push(&json!({"type": "response.failed", "response": failed, "error_type": failure.error_type}), made);
     } else {
         stream.push(&with("response.output_text.done", "text", job.text().into()), made);
@@ -54,11 +52,14 @@ pub fn events(job: &Job<'_>) -> Vec<Piece> {
         (last.closes, last.hold) = (true, Play::on(job.play.hold_usage));
     }
     events.push(Piece { tokens: made, ..Piece::last(b"data: [DONE]\n\n".to_vec()) });
-    // An error ordered as the very first event leaves no room for the opening ones.
-    if job.failure.is_some() && job.play.inside == Some(0) {
-        events.drain(..events.len().saturating_sub(2));
-    }
     events
+}
+
+/// An event about the one text there is.
+fn about_text(job: &Job<'_>, kind: &str, name: &str, value: Value) -> Value {
+    let mut event = json!({"type": kind, "item_id": item_id(job), "output_index": 0, "content_index": 0});
+    event[name] = value;
+    event
 }
 
 struct Stream<'a> {
@@ -67,6 +68,18 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    /// The events before the first word.
+    fn open(&mut self) {
+        let job = self.job;
+        self.push(&json!({"type": "response.created", "response": response(job, false)}), 0);
+        self.push(&json!({"type": "response.in_progress", "response": response(job, false)}), 0);
+        let item =
+            json!({"id": item_id(job), "type": "message", "status": "in_progress", "role": "assistant", "content": []});
+        self.push(&json!({"type": "response.output_item.added", "output_index": 0, "item": item}), 0);
+        let part = json!({"type": "output_text", "text": "", "annotations": []});
+        self.push(&about_text(job, "response.content_part.added", "part", part), 0);
+    }
+
     fn push(&mut self, event: &Value, tokens: u64) {
         let mut event = event.clone();
         event["sequence_number"] = self.events.len().into();
