@@ -224,6 +224,11 @@ async fn before_head(reply: &Reply, shared: &Shared, wire: &mut Wire, number: u6
     match reply.play.fault {
         Some(Fault::ResetBeforeHead) => wire.reset(),
         Some(Fault::CloseBeforeHead) => wire.finish().await,
+        // Inference has waited before anything was run; this is for the reads.
+        Some(Fault::StallBeforeHead) => {
+            wire.wait(shared.until_released()).await?;
+            return Ok(false);
+        }
         Some(Fault::CutHead) => {
             let head = reply.head(shared, number);
             wire.write(head.get(..head.len() / 2).unwrap_or_default()).await?;
