@@ -130,7 +130,8 @@ fn affordable(
     let purses = [Some((account.balance(), Payer::Account { purchased: account.purchased() })), cap];
     for (left, payer) in purses.into_iter().flatten() {
         if quote.base > left {
-            let affordable = tokens_for(left, model.prompt);
+            let besides = quote.base - model.prompt * ask.prompt_tokens;
+            let affordable = tokens_for(left - besides, model.prompt);
             return Err(Shortfall::Prompt { tokens: ask.prompt_tokens, affordable }.refusal(payer));
         }
         let requested = if ask.api.writes() { ask.max_tokens.unwrap_or(model.default_max) } else { 0 };
