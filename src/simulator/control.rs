@@ -1,10 +1,11 @@
 //! The control calls under `/_sim/`: JSON in, JSON out, for tests and people outside the process.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::accounts::{AccountSettings, KeySettings};
@@ -14,6 +15,9 @@ use super::reply::Reply;
 use super::script::Script;
 use super::shared::{Port, Shared};
 use super::wire::Head;
+
+/// The times that every date here can show.
+const YEARS_MS: Range<i64> = 0..253_402_300_800_000;
 
 /// Why a control call was refused.
 struct Fault(u16, String);
@@ -37,7 +41,8 @@ pub fn serve(shared: &Arc<Shared>, head: &Head, body: &[u8]) -> Reply {
 }
 
 fn call(shared: &Arc<Shared>, head: &Head, body: &[u8]) -> Answer {
-    let path: Vec<&str> = head.path().trim_start_matches("/_sim").trim_matches('/').split('/').collect();
+    let path = head.path().strip_prefix("/_sim/").unwrap_or_default();
+    let path: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     let fields = || -> Result<Map<String, Value>, Fault> {
         if body.is_empty() { Ok(Map::new()) } else { serde_json::from_slice(body).map_err(bad) }
     };
@@ -62,6 +67,9 @@ fn call(shared: &Arc<Shared>, head: &Head, body: &[u8]) -> Answer {
         ("GET", ["scripts"]) => value(&shared.world().scripts),
         ("POST", ["scripts"]) => {
             let script: Script = serde_json::from_slice(body).map_err(bad)?;
+            if let Some(name) = script.play.error.as_deref().filter(|name| !errors::names().any(|n| n == *name)) {
+                return Err(bad(format!("no error is called {name}")));
+            }
             shared.world().scripts.push(script);
             Ok(json!({"scripts": shared.world().scripts.len()}))
         }
@@ -76,12 +84,12 @@ fn call(shared: &Arc<Shared>, head: &Head, body: &[u8]) -> Answer {
             Ok(json!({"received": shared.world().journal.received()}))
         }
         ("GET", ["clock"]) => Ok(clock(shared)),
-        ("POST", ["clock"]) => set_clock(shared, &fields()?),
+        ("POST", ["clock"]) => set_clock(shared, fields()?),
         ("POST", ["release"]) => {
             shared.release();
             Ok(json!({"released": true}))
         }
-        ("POST", ["listener"]) => listener(shared, &fields()?),
+        ("POST", ["listener"]) => listener(shared, fields()?),
         ("POST", ["reset"]) => {
             shared.reset();
             Ok(json!({"reset": true}))
@@ -152,26 +160,49 @@ fn clock(shared: &Shared) -> Value {
     json!({"now_ms": shared.now_ms(), "offset_ms": shared.offset_ms()})
 }
 
-fn set_clock(shared: &Shared, fields: &Map<String, Value>) -> Answer {
-    let number = |name: &str| fields.get(name).and_then(Value::as_i64);
-    match (number("offset_ms"), number("advance_ms"), number("now_ms")) {
-        (Some(offset), None, None) => shared.set_offset_ms(offset),
-        (None, Some(by), None) => shared.set_offset_ms(shared.offset_ms() + by),
-        (None, None, Some(now)) => shared.set_offset_ms(shared.offset_ms() + now - shared.now_ms()),
-        _ => return Err(bad("one of offset_ms, advance_ms, now_ms")),
-    }
+/// One of the three ways to say what time it is.
+#[derive(Deserialize)]
+enum Set {
+    #[serde(rename = "offset_ms")]
+    Offset(i64),
+    #[serde(rename = "advance_ms")]
+    Advance(i64),
+    #[serde(rename = "now_ms")]
+    Now(i64),
+}
+
+fn set_clock(shared: &Shared, fields: Map<String, Value>) -> Answer {
+    let set: Set = serde_json::from_value(Value::Object(fields)).map_err(bad)?;
+    let (now, offset) = (shared.now_ms(), shared.offset_ms());
+    let wanted = match set {
+        Set::Offset(to) => (now - offset).checked_add(to),
+        Set::Advance(by) => now.checked_add(by),
+        Set::Now(to) => Some(to),
+    };
+    let wanted = wanted.filter(|ms| YEARS_MS.contains(ms)).ok_or_else(|| bad("not a time from 1970 to 9999"))?;
+    shared.set_offset_ms(offset + wanted - now);
     Ok(clock(shared))
 }
 
+/// What a port is told; `for_ms` opens it again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listener {
+    up: bool,
+    #[serde(default)]
+    drop: bool,
+    for_ms: Option<u64>,
+}
+
 /// `{"up":false,"drop":true,"for_ms":500}`; a port that is down answers no control calls, so outsiders say for how long.
-fn listener(shared: &Arc<Shared>, fields: &Map<String, Value>) -> Answer {
-    let up = fields.get("up").and_then(Value::as_bool).ok_or_else(|| bad("up is missing"))?;
-    let wanted = match (up, fields.get("drop").and_then(Value::as_bool)) {
+fn listener(shared: &Arc<Shared>, fields: Map<String, Value>) -> Answer {
+    let Listener { up, drop, for_ms } = serde_json::from_value(Value::Object(fields)).map_err(bad)?;
+    let wanted = match (up, drop) {
         (true, _) => Port::Open,
-        (false, Some(true)) => Port::ClosedAndDropped,
-        (false, _) => Port::Closed,
+        (false, true) => Port::ClosedAndDropped,
+        (false, false) => Port::Closed,
     };
-    let back = fields.get("for_ms").and_then(Value::as_u64).map(Duration::from_millis);
+    let back = for_ms.map(Duration::from_millis);
     if !up && back.is_none() {
         return Err(bad("for_ms is missing: nobody could open the port again"));
     }
