@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::wire::Head;
 use super::world::{End, World};
 
-/// Jobs remembered; more are refused.
+/// Jobs remembered; one more, and all are forgotten.
 const JOBS_MAX: usize = 10_000;
 
 /// One job.
@@ -61,11 +61,12 @@ fn polling_url(id: &str, video: &VideoJob) -> String {
 pub fn read(shared: &Shared, head: &Head, rest: &str) -> Reply {
     let now_ms = shared.now_ms();
     let mut world = shared.world();
-    let refuse = |refusal| refused(&refusal, Api::Videos, None, &Play::default());
     let key = match world.authenticate(head.credential(), now_ms) {
         Ok(key) => key,
-        Err(refusal) => return refuse(refusal),
+        Err(refusal) => return refused(&refusal, Api::Videos, None, &Play::default()),
     };
+    let user_id = world.pair(key).map(|(_, account)| account.user_id.clone());
+    let refuse = |refusal| refused(&refusal, Api::Videos, user_id.as_deref(), &Play::default());
     let (id, content) = match rest.split_once('/') {
         Some((id, "content")) => (id, true),
         Some(_) => return refuse(errors::not_found()),
