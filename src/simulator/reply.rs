@@ -138,6 +138,8 @@ impl Reply {
         }
         let length: usize = self.pieces.iter().map(|piece| piece.bytes.len()).sum();
         match self.framing() {
+            // A 204 has no body, and must not say how long it is.
+            Framing::Length if self.status == 204 => {}
             Framing::Length => put("content-length", &length.to_string()),
             Framing::Chunked => put("transfer-encoding", "chunked"),
             Framing::Close => put("connection", "close"),
