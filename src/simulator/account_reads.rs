@@ -9,7 +9,7 @@ use super::bill::{Generation, Status};
 use super::calendar::{Reset, iso};
 use super::errors::{self, Refusal};
 use super::fast;
-use super::inference::refused;
+use super::inference::{refused, sim_error};
 use super::play::Play;
 use super::reply::Reply;
 use super::script::{self, Occasion};
@@ -32,9 +32,11 @@ pub fn read(shared: &Shared, head: &Head) -> Option<Reply> {
     let occasion = Occasion { key: known, account, model: None, path: head.path() };
     let play = script::take(&mut world.scripts, &occasion, false).unwrap_or_default();
     let facts = errors::Facts { now_ms, model: "", provider: "", key_hash: "" };
-    let ordered = play.error.as_deref().and_then(|name| errors::named(name, &facts));
-    let answer = match ordered {
-        Some(refusal) => Err(refusal),
+    let answer = match play.error.as_deref() {
+        Some(name) => match errors::named(name, &facts) {
+            Some(refusal) => Err(refusal),
+            None => return Some(Reply::json(400, &sim_error(&format!("no error is called {name}")))),
+        },
         None => world.authenticate(head.credential(), now_ms).and_then(|key| answer(&world, key, head, now_ms)),
     };
     let user_id = known.and_then(|key| world.pair(key)).map(|(_, account)| account.user_id.as_str());

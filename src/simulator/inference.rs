@@ -45,7 +45,7 @@ pub fn prepare(shared: &Shared, head: &Head, api: Api, body: &[u8]) -> Result<Pr
 }
 
 /// A mistake in an order to the simulator, told apart from what OpenRouter says.
-fn sim_error(why: &str) -> serde_json::Value {
+pub fn sim_error(why: &str) -> serde_json::Value {
     json!({"error": {"message": format!("simulator: {why}"), "code": 400}})
 }
 
