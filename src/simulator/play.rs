@@ -145,7 +145,7 @@ pub enum Then {
 }
 
 /// Options that hold text even where it looks like a number.
-const TEXTS: [&str; 8] = ["error", "cost", "own_key_cost", "finish", "fault", "body", "raw", "fast"];
+const TEXTS: [&str; 9] = ["error", "usage", "cost", "own_key_cost", "finish", "fault", "body", "raw", "fast"];
 
 fn verbatim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
