@@ -80,6 +80,8 @@ pub fn read(shared: &Shared, head: &Head, rest: &str) -> Reply {
         if video.polls_left > 0 || video.failed.is_some() {
             return refuse(errors::Refusal::new(404, "not_found", "Video content is not available yet"));
         }
+        let generation = video.generation.clone();
+        world.end(&generation, End::Complete, now_ms);
         return Reply::whole(200, "video/mp4", b"\0\0\0\x18ftypmp42 not really a video".to_vec());
     }
     if video.polls_left > 0 {
