@@ -109,6 +109,7 @@ async fn request(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, connection:
         prepared.play.fault = None;
     }
     if let Some(shape) = prepared.play.fast.as_deref().and_then(fast::Shape::parse) {
+        shared.world().journal.answered(number, 200);
         fast::serve(shared, wire, head.credential(), shape).await?;
         return Ok(Next::Keep);
     }
