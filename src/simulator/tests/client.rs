@@ -1,6 +1,7 @@
 //! A small HTTP client that keeps what others hide: chunk borders, interim answers, how a connection ended.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,13 +99,18 @@ impl Client {
 
     pub async fn fill(&mut self) -> bool {
         let mut part = vec![0; 16 * 1024];
-        match self.stream.read(&mut part).await {
-            Ok(0) => self.ending = Ending::Cut,
+        let read = tokio::time::timeout(Duration::from_secs(10), self.stream.read(&mut part));
+        let ending = match read.await.expect("an answer goes on or ends within ten seconds") {
+            Ok(0) => Ending::Cut,
             Ok(n) => {
                 self.buffer.extend(part.get(..n).unwrap_or_default());
                 return true;
             }
-            Err(_) => self.ending = Ending::Reset,
+            Err(_) => Ending::Reset,
+        };
+        // A reset is told once; whoever reads on sees an ordinary end.
+        if self.ending == Ending::Whole {
+            self.ending = ending;
         }
         false
     }
@@ -160,6 +166,11 @@ impl Client {
         }
         answer.ending = self.ending;
         answer
+    }
+
+    /// What is left of a body in chunks, its frames among it; the head has been read.
+    pub async fn last_chunk(&mut self) -> Vec<u8> {
+        self.until(b"0\r\n\r\n").await.expect("the last chunk")
     }
 
     async fn chunk(&mut self) -> Option<Vec<u8>> {

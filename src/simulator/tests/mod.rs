@@ -6,19 +6,66 @@ mod control;
 mod dialects;
 mod errors;
 mod faults;
+mod figures;
+mod free_tier;
+mod inside;
+mod media;
 mod money;
+mod shapes;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use client::{Answer, Client};
 
-use super::{Pico, SimKey, Simulator, SimulatorConfig, SimulatorHandle};
+use super::{Generation, Pico, SimKey, Simulator, SimulatorConfig, SimulatorHandle, Status};
+use crate::clock::{Clock, Timestamp};
 
 /// A simulator with one key on five dollars.
 async fn simulator() -> (SimulatorHandle, SimKey) {
     let simulator = Simulator::start(SimulatorConfig::default()).await.expect("a free port");
     let key = simulator.funded_key(Pico::usd(5));
     (simulator, key)
+}
+
+/// A simulator whose clock stands still at that time until it is set.
+async fn simulator_at(time: &str) -> SimulatorHandle {
+    let config = SimulatorConfig { clock: Clock::manual(at(time)), ..SimulatorConfig::default() };
+    Simulator::start(config).await.expect("a free port")
+}
+
+fn at(time: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(time).expect("a time")
+}
+
+/// Dollars.
+fn usd(text: &str) -> Pico {
+    Pico::parse_usd(text).expect("an amount")
+}
+
+/// Wait until it is so, but not for ever.
+async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    for _ in 0..10_000 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// The last call, once it is over.
+async fn last_call(simulator: &SimulatorHandle) -> Generation {
+    let last = || simulator.bill().generations.pop().expect("a call");
+    until("it is over", async || last().status != Status::Running).await;
+    last()
+}
+
+/// One chat request; its status and the error's message, if there is one.
+async fn ask(simulator: &SimulatorHandle, key: &SimKey, model: &str) -> (u16, String) {
+    let answer = post(simulator, "/api/v1/chat/completions", &key.text, &chat(model, false)).await;
+    (answer.status, answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned())
 }
 
 fn chat(model: &str, stream: bool) -> Value {

@@ -1,7 +1,7 @@
 //! The bill: exact, whatever becomes of the answer.
 
 use super::*;
-use crate::simulator::{AccountSettings, KeySettings, Play, Script, Status};
+use crate::simulator::{AccountSettings, KeySettings, Play, Script};
 
 /// The cost printed, as exact dollars.
 fn cost(usage: &Value) -> Pico {
@@ -22,7 +22,7 @@ async fn usage_bill_generation_key_and_credits_agree() {
         assert_eq!(generation.status, Status::Complete);
         total += generation.cost;
 
-        simulator.advance(std::time::Duration::from_millis(400));
+        simulator.advance(Duration::from_millis(400));
         let known = get(&simulator, &format!("/api/v1/generation?id={}", generation.id), &key.text).await.json();
         assert_eq!(known["data"]["total_cost"], last["usage"]["cost"]);
     }
@@ -61,13 +61,7 @@ async fn hanging_up_bills_what_was_made_or_the_whole() {
             assert!(client.fill().await, "the stream stalls, it does not end");
         }
         drop(client);
-        let generation = loop {
-            let generation = simulator.bill().generations.pop().expect("a generation");
-            if generation.status != Status::Running {
-                break generation;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        };
+        let generation = last_call(&simulator).await;
         assert_eq!((generation.status, generation.output_tokens), (Status::Cancelled, made), "stops: {stops}");
         let prompt = body.to_string().len() as i128 / 4;
         assert_eq!(simulator.bill().total, Pico(prompt * 127_037 + i128::from(made) * 390_001));
@@ -85,7 +79,7 @@ async fn generation_is_late_and_only_for_its_account() {
     let early = get(&simulator, &path, &key.text).await;
     assert_eq!(early.status, 404);
     assert_eq!(early.text(), format!(r#"{{"error":{{"message":"Generation {id} not found","code":404}}}}"#));
-    simulator.advance(std::time::Duration::from_secs(1));
+    simulator.advance(Duration::from_secs(1));
     assert_eq!(get(&simulator, &path, &key.text).await.status, 200);
     assert_eq!(get(&simulator, &path, &sibling.text).await.status, 200);
     assert_eq!(get(&simulator, &path, &stranger.text).await.status, 404);
