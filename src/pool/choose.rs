@@ -258,10 +258,10 @@ mod tests {
         apply(&mut pool, 1, Effect::AccountEmpty, START);
         check_none(&mut pool, &paid(), START, NoKey::Mixed, Some(at(200)));
         apply(&mut pool, 2, Effect::AccountEmpty, START);
-        apply(&mut pool, 3, Effect::KeyBarred, START);
+        fail(&mut pool, 3);
         check_none(&mut pool, &paid(), START, NoKey::AllDepleted, None);
-        apply(&mut pool, 1, Effect::KeyBarred, START);
-        apply(&mut pool, 2, Effect::KeyBarred, START);
+        fail(&mut pool, 1);
+        fail(&mut pool, 2);
         check_none(&mut pool, &paid(), START, NoKey::AllFailed, None);
     }
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_pinned_key_serves_whatever_its_health() {
         let mut pool = pool_of(1);
-        apply(&mut pool, 1, Effect::KeyBarred, START);
+        fail(&mut pool, 1);
         assert_eq!(pool.pinned(KeyId(1)).map(|chosen| (chosen.key, chosen.trial)), Some((KeyId(1), false)));
         pool.remove(KeyId(1));
         assert!(pool.pinned(KeyId(1)).is_none());

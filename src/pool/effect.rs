@@ -39,7 +39,8 @@ pub enum Effect {
     },
     /// The upstream does not know the key: out of rotation until a probe has confirmed or cleared it.
     KeyDoubted,
-    /// The key is valid but barred from this proxy (an IP allow-list): failed, and the donor should be told.
+    /// The key is valid but barred from this proxy (an IP allow-list), it says: out of rotation until a probe has cleared it
+    /// or its rest is over. Failed when the request that is then tried is told the same; the donor should be told.
     KeyBarred,
     /// The account cannot reach this model or author (region, privacy settings, missing BYOK key).
     AccountCannot {

@@ -51,6 +51,8 @@ struct Known {
     spent: Usd,
     turn: u64,
     running: Option<Timestamp>,
+    /// It has said, since it last served, that our address is barred.
+    barred: bool,
     /// The state as last saved by whoever listens to what the pool reports.
     saved: KeyState,
 }
@@ -292,7 +294,8 @@ impl Model {
         assert!(self.pool.insert(id, credential(id.0), account, state, Usd::ZERO, self.now));
         assert!(!self.pool.insert(id, credential(77), None, KeyState::fresh(self.now), Usd::ZERO, self.now));
         let saved = self.state(id);
-        self.keys.push(Known { id, account, spent: Usd::ZERO, turn: 0, running: None, saved });
+        let (spent, turn, running, barred) = (Usd::ZERO, 0, None, false);
+        self.keys.push(Known { id, account, spent, turn, running, barred, saved });
     }
 
     fn withdraw(&mut self, id: KeyId) {
@@ -343,6 +346,7 @@ impl Model {
         let effect = self.effect();
         self.see();
         let before = self.healths();
+        let confirms = self.known(id).running.is_some() && self.known(id).barred;
         let changed = self.pool.apply(id, &effect, self.now, self.random.next());
         self.save(&changed);
         self.known(id).running = None;
@@ -361,7 +365,11 @@ impl Model {
             Effect::AccountRests { what, rest } => {
                 self.exclude(&what, account, id, rest.max(Duration::from_secs(1)));
             }
-            Effect::KeyBarred => assert_eq!(self.state(id).health, Health::Failed),
+            Effect::KeyBarred => {
+                let failed = self.state(id).health == Health::Failed;
+                assert_eq!(failed, confirms || before[&id] == Health::Failed, "failed by a trial that confirms it");
+                self.known(id).barred = true;
+            }
             _ => assert!(before[&id] == Health::Failed || self.state(id).health != Health::Failed, "not confirmed"),
         }
     }
@@ -415,7 +423,8 @@ impl Model {
                 None => e.key != id,
             });
         }
-        self.known(id).running = None;
+        let key = self.known(id);
+        (key.running, key.barred) = (None, false);
         self.save(&[id]);
     }
 
@@ -429,7 +438,8 @@ impl Model {
             self.save(&[id]);
         }
         if well {
-            self.known(id).running = None;
+            let key = self.known(id);
+            (key.running, key.barred) = (None, false);
             assert_eq!((self.state(id).strikes, self.state(id).verified), (0, true));
         }
     }
@@ -463,7 +473,7 @@ impl Model {
             assert!(pool.insert(key.id, credential(key.id.0), key.account, state, key.spent, self.now));
             let restored = pool.state(key.id).expect("known");
             assert_eq!(KeyState { probe_at: key.saved.probe_at, ..restored.clone() }, key.saved);
-            (key.running, key.turn) = (None, 0);
+            (key.running, key.turn, key.barred) = (None, 0, key.saved.cause == Cause::Barred);
         }
         self.pool = pool;
         (self.latest, self.edge_rest, self.turn_passed, self.turns) = (self.now, None, [None; 2], 0);

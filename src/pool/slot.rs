@@ -28,6 +28,8 @@ pub(super) struct Slot {
     pub credit_left: Option<Usd>,
     /// Statements in a row that OpenRouter does not know the key.
     pub rejections: u8,
+    /// It has said, since it last served, that it takes no calls from our address.
+    pub barred: bool,
     /// When it was last handed out to be asked about.
     pub asked_at: Option<Timestamp>,
     /// When it was last chosen, as a count of choices.
@@ -72,6 +74,7 @@ impl Slot {
             limit_left: None,
             credit_left: None,
             rejections: u8::from(state.cause == Cause::Doubted),
+            barred: state.cause == Cause::Barred,
             asked_at: None,
             turn: 0,
             indexed: Entry::default(),

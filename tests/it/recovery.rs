@@ -236,6 +236,32 @@ async fn a_key_is_failed_only_when_a_free_question_confirms_it() {
 }
 
 #[tokio::test]
+async fn a_key_that_bars_our_address_is_failed_only_when_its_trial_confirms_it() {
+    let house = House::new(2, "").await;
+    let well = |o: &Overview| o.keys[0].state.health == Health::Healthy;
+    let barred = async || {
+        house.forget_log();
+        assert_eq!(house.ask(&ask()).await.status, 200);
+        assert_eq!(house.used(), [0, 1], "the other key serves");
+    };
+    // An incident: one answer says so, and nothing more.
+    house.sim.script(Script::next(Play::refuse("403-ip")).on_key(0));
+    barred().await;
+    house.until("a free question has cleared it", well).await;
+    assert_eq!(house.next_two().await, [0, 1]);
+    assert_eq!(house.state(0).await.cause, Cause::Fresh);
+    // In earnest: free questions are answered, requests are not.
+    house.sim.script(Script::always(Play::refuse("403-ip")).on_key(0));
+    barred().await;
+    house.until("a free question has cleared it again", well).await;
+    barred().await;
+    house.sim.clear_scripts();
+    house.pass(minutes(7 * 24 * 60));
+    assert_eq!(house.told().await[0], (Health::Failed, Cause::Barred, None), "by hand only");
+    assert_eq!(house.next_two().await, [1, 1]);
+}
+
+#[tokio::test]
 async fn what_an_operator_says_stands_against_evidence() {
     let house = House::new(2, "").await;
     let first = house.ids().await[0];

@@ -55,11 +55,12 @@ fn busy(now: Timestamp) -> [Told; 2] {
     [(Health::RateLimited, Cause::InFlight, Some(now.after(std::time::Duration::from_secs(120)))); 2]
 }
 
-const ROWS: [(&str, &str, Does); 8] = [
+const ROWS: [(&str, &str, Does); 9] = [
     ("401-user", "User not found.", doubted),
     ("402-credits", "Insufficient credits", empty),
     ("402-in-flight", "This request would exceed", busy),
     ("403-key-daily", "Key limit exceeded (daily limit)", capped),
+    ("403-ip", "Your IP address", nothing),
     ("403-moderation", "requires moderation", nothing),
     ("429-provider", "Provider returned error", nothing),
     ("502", "Provider returned error", nothing),

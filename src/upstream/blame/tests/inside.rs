@@ -60,6 +60,7 @@ fn providers_faults_blame_nobody() {
     passes(&status(401, "Incorrect API key provided"), Reason::Unauthorized);
     passes(&status(402, "Insufficient Balance"), Reason::PaymentRequired);
     passes(&status(403, "Forbidden"), Reason::Forbidden);
+    passes(&status(403, "Your IP address is not in the allow list of this organization."), Reason::Forbidden);
     passes(&status(404, "No endpoints found matching your data policy"), Reason::DataPolicy);
     let refused = InsideError { error_type: Some("refusal".into()), ..status(403, "User not found.") };
     passes(&refused, Reason::Moderated);

@@ -349,6 +349,7 @@ fn without_a_model_nothing_is_remembered() {
 fn addresses_not_on_the_list() {
     let barred = |text: &str| {
         row_by_message(&said(403, text), Reason::AddressBarred, Effect::KeyBarred, Next::AnotherKey);
+        row_by_message(&said(403, text).reached(), Reason::Forbidden, Effect::None, Next::Pass);
     };
     barred("Your IP address is not in the allow list of this organization.");
     barred("IP address is not on the IP allowlist");
