@@ -103,7 +103,7 @@ impl Inference<'_> {
         let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
         loop {
-            let chosen = match self.find_key(session, &hunt, &mut hangup).await {
+            let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
@@ -158,24 +158,27 @@ impl Inference<'_> {
     }
 
     /// A key for the next attempt; waits a little for one that is due back soon.
-    async fn find_key(&self, session: &mut ServerSession, hunt: &Hunt, hangup: &mut Hangup) -> Result<Chosen, Empty> {
+    async fn find_key(
+        &self,
+        session: &mut ServerSession,
+        hunt: &mut Hunt,
+        hangup: &mut Hangup,
+    ) -> Result<Chosen, Empty> {
         let pot = &self.proxy.pot;
-        let want = Want {
-            lane: self.facts.lane,
-            model: self.facts.model.as_deref(),
-            conversation: self.facts.conversation,
-            tried: hunt.tried(),
-            avoid: hunt.avoid(),
-        };
-        let mut patience = self.proxy.limits.wait_for_key;
         loop {
+            let want = Want {
+                lane: self.facts.lane,
+                model: self.facts.model.as_deref(),
+                conversation: self.facts.conversation,
+                tried: hunt.tried(),
+                avoid: hunt.avoid(),
+            };
             let why = match pot.choose(&want) {
                 Choice::Key(chosen) => return Ok(chosen),
                 Choice::None(why) => why,
             };
             let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
-            let Some(wait) = due.filter(|wait| *wait <= patience) else { return Err(Empty::Unavailable(why)) };
-            patience -= wait;
+            let Some(wait) = due.filter(|wait| hunt.wait(*wait)) else { return Err(Empty::Unavailable(why)) };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = hangup.wait(session) => return Err(Empty::Gone),

@@ -12,6 +12,8 @@ pub struct HuntLimits {
     pub attempts: u16,
     /// Time from the first attempt after which no further one starts.
     pub budget: Duration,
+    /// Waiting for keys that are due back, in all.
+    pub patience: Duration,
 }
 
 /// What a request may do after a refusal.
@@ -37,12 +39,13 @@ pub struct Hunt {
     avoid: Vec<AccountId>,
     attempts: u16,
     hopped: bool,
+    waited: Duration,
 }
 
 impl Hunt {
     /// A search that has tried nothing yet.
     pub fn new(limits: HuntLimits) -> Self {
-        Self { limits, tried: Vec::new(), avoid: Vec::new(), attempts: 0, hopped: false }
+        Self { limits, tried: Vec::new(), avoid: Vec::new(), attempts: 0, hopped: false, waited: Duration::ZERO }
     }
 
     /// Keys never to be tried again by this request.
@@ -66,19 +69,32 @@ impl Hunt {
         self.attempts
     }
 
+    /// Whether the request may wait so long for a key; it then has.
+    pub fn wait(&mut self, time: Duration) -> bool {
+        let waited = self.waited.saturating_add(time);
+        let may = waited <= self.limits.patience;
+        if may {
+            self.waited = waited;
+        }
+        may
+    }
+
     /// An attempt with `chosen` was refused, `elapsed` after the first one began.
     pub fn refused(&mut self, next: Next, chosen: &Chosen, elapsed: Duration) -> Onward {
         let presentable = match next {
             Next::Pass => return Onward::Pass,
-            Next::AnotherKey | Next::AnotherAccount => false,
+            Next::AnotherKey | Next::AnotherAccount | Next::AnotherMeanwhile => false,
             Next::AnotherAccountOnce if self.hopped => return Onward::Pass,
             Next::AnotherAccountOnce => {
                 self.hopped = true;
                 true
             }
         };
-        self.tried.push(chosen.key);
-        if next != Next::AnotherKey {
+        // What rests is kept away by the pool, for as long as its rest lasts.
+        if next != Next::AnotherMeanwhile {
+            self.tried.push(chosen.key);
+        }
+        if matches!(next, Next::AnotherAccount | Next::AnotherAccountOnce) {
             self.avoid.extend(chosen.account);
         }
         let spent = self.attempts >= self.limits.attempts || elapsed >= self.limits.budget;
@@ -103,7 +119,7 @@ mod tests {
     }
 
     fn hunt() -> Hunt {
-        Hunt::new(HuntLimits { attempts: 3, budget: Duration::from_secs(10) })
+        Hunt::new(HuntLimits { attempts: 3, budget: Duration::from_secs(10), patience: Duration::from_secs(2) })
     }
 
     #[test]
@@ -116,6 +132,29 @@ mod tests {
         hunt.begin();
         hunt.refused(Next::AnotherAccount, &chosen(2, 1), Duration::ZERO);
         assert_eq!((hunt.tried(), hunt.avoid()), (&[KeyId(1), KeyId(2)][..], &[AccountId(1)][..]));
+    }
+
+    #[test]
+    fn what_rests_is_ruled_out_by_its_rest_only_and_attempts_still_count() {
+        let mut hunt = hunt();
+        for _ in 0..2 {
+            hunt.begin();
+            let onward = hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO);
+            assert_eq!(onward, Onward::Again { presentable: false });
+        }
+        assert_eq!((hunt.tried(), hunt.avoid()), (&[][..], &[][..]));
+        hunt.begin();
+        assert_eq!(hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO), Onward::OutOfAttempts);
+    }
+
+    #[test]
+    fn patience_is_one_for_the_whole_request() {
+        let mut hunt = hunt();
+        let millis = Duration::from_millis;
+        assert!(hunt.wait(millis(1_500)) && !hunt.wait(millis(501)) && hunt.wait(millis(500)));
+        hunt.begin();
+        hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO);
+        assert!(!hunt.wait(millis(1)) && !hunt.wait(Duration::MAX));
     }
 
     #[test]

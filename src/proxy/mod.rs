@@ -67,7 +67,6 @@ pub(crate) struct Limits {
     body: BodyLimits,
     write_timeout: Duration,
     hunt: HuntLimits,
-    wait_for_key: Duration,
     upstream: UpstreamLimits,
 }
 
@@ -87,8 +86,8 @@ impl Limits {
             hunt: HuntLimits {
                 attempts: u16::try_from(upstream.attempts_max).unwrap_or(u16::MAX),
                 budget: upstream.attempts_budget,
+                patience: upstream.wait_for_key,
             },
-            wait_for_key: upstream.wait_for_key,
             upstream: UpstreamLimits {
                 first_byte: upstream.first_byte_timeout,
                 idle: upstream.idle_timeout,

@@ -28,7 +28,7 @@ fn the_same_rules_hold_inside() {
     let capped = Effect::KeyCapped { until };
     check(&status(403, "Key limit exceeded (monthly limit)."), Reason::KeyLimit, capped, Next::AnotherKey);
     let busy = InsideError { reason: Some("in_flight_budget_exhausted".into()), ..status(402, "") };
-    check(&busy, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(120) }, Next::AnotherAccount);
+    check(&busy, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(120) }, Next::AnotherMeanwhile);
     let heavy = InsideError { reason: Some("weight_exceeds_budget".into()), ..status(402, "") };
     check(&heavy, Reason::RequestTooHeavy, Effect::None, Next::AnotherAccount);
     let source = InsideError { limit_source: Some("openrouter_workspace_budget".into()), ..status(403, "x") };

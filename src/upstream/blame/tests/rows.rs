@@ -147,7 +147,7 @@ fn keys_that_cannot_pay_one_token() {
 fn too_much_in_flight() {
     let text = "This request would exceed your available credits given your current in-flight requests. Please retry.";
     let busy = |said: &Said, rest| {
-        row(said, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(rest) }, Next::AnotherAccount);
+        row(said, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(rest) }, Next::AnotherMeanwhile);
     };
     let full = said(402, text)
         .meta("reason", "in_flight_budget_exhausted")
@@ -168,7 +168,7 @@ fn too_much_in_flight() {
         said(402, "This request would exceed your available credits.").after("60"),
     ] {
         let rest = secs(if said.retry_after.is_some() { 60 } else { 120 });
-        row_by_message(&said, Reason::InFlightBudget, Effect::AccountBusy { rest }, Next::AnotherAccount);
+        row_by_message(&said, Reason::InFlightBudget, Effect::AccountBusy { rest }, Next::AnotherMeanwhile);
     }
 }
 
