@@ -214,11 +214,11 @@ impl Pool {
         true
     }
 
-    /// The key's trial ended without a verdict (client gone, provider's error): the next request may try.
+    /// A request on a key on trial ended without a verdict (client gone, provider's error): the next one may try.
     pub fn trial_over(&mut self, id: KeyId) {
         let Some(place) = self.places.get(&id).copied() else { return };
         if self.slot(place).is_some_and(|slot| matches!(slot.trial, Trial::Running { .. })) {
-            self.edit(place, |slot, _| slot.trial = Trial::Waiting);
+            self.edit(place, |slot, _| slot.leave_trial());
         }
     }
 

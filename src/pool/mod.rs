@@ -8,6 +8,7 @@
 //! | what an answer does to a key or its account, and for how long | `health` |
 //! | which account cannot reach which model | `exclusions` |
 //! | what happens as time goes by, or jumps | `timers` |
+//! | who goes up beside a trial, when nobody else can serve | `trials` |
 //! | what a free probe proves | `evidence` |
 //! | when to ask about a key | `probes` |
 //! | what an operator may say | `operator` |
@@ -32,6 +33,7 @@ mod policy;
 mod probes;
 mod slot;
 mod timers;
+mod trials;
 mod types;
 
 #[cfg(test)]
@@ -53,6 +55,7 @@ use slot::{Slot, Trial};
 
 pub use effect::{Effect, Evidence, KeyFacts};
 pub use policy::{Policy, Rotation};
+pub use trials::AtLast;
 pub use types::{
     AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, NoKey, Unavailable, Want,
 };

@@ -12,8 +12,8 @@ use crate::money::Usd;
 
 use super::testing::*;
 use super::{
-    AccountId, Cause, Choice, Conversation, Effect, Evidence, Health, KeyFacts, KeyId, KeyState, Lane, NoKey, Policy,
-    Pool, Rotation, Unavailable, Want,
+    AccountId, AtLast, Cause, Choice, Conversation, Effect, Evidence, Health, KeyFacts, KeyId, KeyState, Lane, NoKey,
+    Policy, Pool, Rotation, Unavailable, Want,
 };
 
 /// SplitMix64: small, seeded, and the same everywhere.
@@ -51,6 +51,8 @@ struct Known {
     spent: Usd,
     turn: u64,
     running: Option<Timestamp>,
+    /// Requests on it that began or joined its trial and of which nothing is known.
+    undecided: u32,
     /// It has said, since it last served, that our address is barred.
     barred: bool,
     /// The state as last saved by whoever listens to what the pool reports.
@@ -246,6 +248,9 @@ impl Model {
             Choice::None(why) => {
                 assert!(resting || eligible.is_empty(), "{eligible:?} may serve, and nobody was chosen");
                 assert_eq!(why, nobody);
+                for _ in 0..self.random.of(&[0, 0, 1, 12]) {
+                    self.choose_at_last(&want);
+                }
             }
             Choice::Key(chosen) => {
                 assert!(!resting && eligible.contains(&chosen.key), "{} of {eligible:?}", chosen.key);
@@ -255,6 +260,27 @@ impl Model {
                 assert_eq!(chosen.account, self.known(chosen.key).account);
                 self.note_choice(chosen.key, chosen.trial, &want);
             }
+        }
+    }
+
+    /// Nobody is ready: a request that has waited long enough goes up beside a trial, where there are fewest.
+    fn choose_at_last(&mut self, want: &Want<'_>) {
+        let resting = self.edge_rest.is_some_and(|until| until > self.now);
+        let could = |key: &&Known| {
+            let state = self.state(key.id);
+            let fits = self.is_well(&state) && self.lane_open(want.lane, &state) && !self.ruled_out(key, want);
+            fits && self.on_running_trial(key) && !resting
+        };
+        let least = self.keys.iter().filter(could).map(|key| (key.undecided, key.id)).min();
+        assert_eq!(self.pool.on_trial(want, self.now), least.is_some());
+        match self.pool.choose_at_last(want, self.now, self.random.next()) {
+            AtLast::Key(chosen) => {
+                let (undecided, id) = least.expect("one on trial");
+                assert!(chosen.key == id && chosen.trial && undecided < 8);
+                self.note_choice(id, true, want);
+            }
+            AtLast::Full => assert!(least.is_some_and(|(undecided, _)| undecided >= 8)),
+            AtLast::None(_) => assert_eq!(least, None),
         }
     }
 
@@ -281,8 +307,16 @@ impl Model {
         let key = self.known(id);
         key.turn = turns;
         if trial {
-            key.running = Some(trial_end);
+            key.undecided = if key.running.is_some() { key.undecided + 1 } else { 1 };
+            key.running.get_or_insert(trial_end);
         }
+    }
+
+    /// A request on a key on trial has left without a verdict, and perhaps it was the last.
+    fn leave_trial(&mut self, id: KeyId) {
+        let key = self.known(id);
+        key.undecided = key.undecided.saturating_sub(1);
+        key.running = key.running.filter(|_| key.undecided > 0);
     }
 
     fn donate(&mut self) {
@@ -294,8 +328,8 @@ impl Model {
         assert!(self.pool.insert(id, credential(id.0), account, state, Usd::ZERO, self.now));
         assert!(!self.pool.insert(id, credential(77), None, KeyState::fresh(self.now), Usd::ZERO, self.now));
         let saved = self.state(id);
-        let (spent, turn, running, barred) = (Usd::ZERO, 0, None, false);
-        self.keys.push(Known { id, account, spent, turn, running, barred, saved });
+        let (spent, turn, running, undecided, barred) = (Usd::ZERO, 0, None, 0, false);
+        self.keys.push(Known { id, account, spent, turn, running, undecided, barred, saved });
     }
 
     fn withdraw(&mut self, id: KeyId) {
@@ -349,7 +383,7 @@ impl Model {
         let confirms = self.known(id).running.is_some() && self.known(id).barred;
         let changed = self.pool.apply(id, &effect, self.now, self.random.next());
         self.save(&changed);
-        self.known(id).running = None;
+        self.leave_trial(id);
         self.lower_flags();
         let account = self.known(id).account;
         let hit = |key: &Known| key.id == id || (account.is_some() && key.account == account);
@@ -563,7 +597,7 @@ impl Model {
             }
             29 => {
                 self.pool.trial_over(id);
-                self.known(id).running = None;
+                self.leave_trial(id);
             }
             30 | 31 => self.succeed(id),
             32 => self.operator(id),

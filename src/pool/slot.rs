@@ -45,8 +45,8 @@ pub(super) enum Trial {
     None,
     /// The next request is the trial.
     Waiting,
-    /// A request is out; at the latest then the next may try.
-    Running { until: Timestamp },
+    /// So many requests are out that nothing is known of yet; at the latest then the next may try.
+    Running { until: Timestamp, undecided: u32 },
 }
 
 /// Weights count thousandths of a dollar: 100,000 keys of any balance still sum up in 64 bits.
@@ -104,7 +104,7 @@ impl Slot {
     pub fn entry(&self) -> Entry {
         let well = self.is_well();
         let (running, trial_until) = match self.trial {
-            Trial::Running { until } => (true, Some(until)),
+            Trial::Running { until, .. } => (true, Some(until)),
             Trial::None | Trial::Waiting => (false, None),
         };
         let rest_until = self.state.until.filter(|_| !well);

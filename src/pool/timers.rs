@@ -43,7 +43,7 @@ impl Pool {
     fn ring(&mut self, place: usize, now: Timestamp) {
         let due = |time: Option<Timestamp>| time.is_some_and(|time| time <= now);
         let changed = self.edit(place, |slot, _| {
-            if let Trial::Running { until } = slot.trial
+            if let Trial::Running { until, .. } = slot.trial
                 && until <= now
             {
                 slot.trial = Trial::Waiting;
@@ -76,7 +76,7 @@ impl Pool {
             let changed = self.edit(place, |slot, policy| {
                 let before = (slot.state.since, slot.state.until, slot.state.free_until);
                 cut_timers(&mut slot.state, policy, now);
-                if let Trial::Running { until } = &mut slot.trial {
+                if let Trial::Running { until, .. } = &mut slot.trial {
                     *until = (*until).min(now.after(policy.trial_max));
                 }
                 slot.asked_at = slot.asked_at.filter(|asked| *asked <= now);

@@ -69,14 +69,20 @@ impl Hunt {
         self.attempts
     }
 
-    /// Whether the request may wait so long for a key; it then has.
-    pub fn wait(&mut self, time: Duration) -> bool {
-        let waited = self.waited.saturating_add(time);
-        let may = waited <= self.limits.patience;
-        if may {
-            self.waited = waited;
-        }
-        may
+    /// How long the request may still wait for a key.
+    pub fn patience(&self) -> Duration {
+        self.limits.patience.saturating_sub(self.waited)
+    }
+
+    /// It has waited so long.
+    pub fn waited(&mut self, time: Duration) {
+        self.waited = self.waited.saturating_add(time);
+    }
+
+    /// Whether it may wait on for a place on a key that is on trial, so long after the first attempt began. That is no wait for
+    /// a key that is due back, but who never waits does not wait for this either.
+    pub fn may_queue(&self, elapsed: Duration) -> bool {
+        !self.limits.patience.is_zero() && elapsed < self.limits.budget
     }
 
     /// An attempt with `chosen` was refused, `elapsed` after the first one began.
@@ -151,10 +157,15 @@ mod tests {
     fn patience_is_one_for_the_whole_request() {
         let mut hunt = hunt();
         let millis = Duration::from_millis;
-        assert!(hunt.wait(millis(1_500)) && !hunt.wait(millis(501)) && hunt.wait(millis(500)));
+        hunt.waited(millis(1_500));
         hunt.begin();
         hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO);
-        assert!(!hunt.wait(millis(1)) && !hunt.wait(Duration::MAX));
+        assert_eq!(hunt.patience(), millis(500));
+        hunt.waited(Duration::MAX);
+        assert_eq!(hunt.patience(), Duration::ZERO);
+        assert!(hunt.may_queue(millis(9_999)) && !hunt.may_queue(millis(10_000)));
+        let hasty = HuntLimits { patience: Duration::ZERO, ..hunt.limits };
+        assert!(!Hunt::new(hasty).may_queue(Duration::ZERO));
     }
 
     #[test]
