@@ -54,6 +54,12 @@ pub enum Effect {
         /// How long.
         rest: Duration,
     },
+    /// The key was turned away, and not told whose limit it was. Nothing by itself: but when most of the accounts in use are,
+    /// everyone rests.
+    TurnedAway {
+        /// How long everyone rests then.
+        rest: Duration,
+    },
     /// The upstream's edge turned the whole proxy away: nobody is chosen for a while, and no key's health changes.
     EveryoneRests {
         /// How long.

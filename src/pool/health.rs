@@ -162,12 +162,19 @@ impl Pool {
     pub fn apply(&mut self, id: KeyId, effect: &Effect, now: Timestamp, roll: u64) -> Vec<KeyId> {
         self.see(now);
         if let Effect::EveryoneRests { rest } = effect {
-            let until = now.after((*rest).clamp(REST_MIN, EDGE_REST_MAX));
-            self.edge_rest = self.edge_rest.max(Some(until));
+            self.rest_everyone(*rest, now);
         }
         let Some(place) = self.places.get(&id).copied() else { return Vec::new() };
+        self.answered(place, matches!(effect, Effect::TurnedAway { .. }), now);
         let changed = match effect {
             Effect::None | Effect::EveryoneRests { .. } => Vec::new(),
+            Effect::TurnedAway { rest } => {
+                if self.crowd.is_turned_away(now) {
+                    self.rest_everyone(*rest, now);
+                    self.crowd.clear();
+                }
+                Vec::new()
+            }
             Effect::KeyCapped { until } => self.afflict(&[place], Trouble::KeyLimit { until: *until }, now, roll),
             Effect::AccountCapped { until } => {
                 self.afflict(&self.siblings(place), Trouble::Budget { until: *until }, now, roll)
@@ -194,6 +201,7 @@ impl Pool {
     /// changed and is to be saved. A key out of rotation stays out: that answer belongs to an older request.
     pub fn succeeded(&mut self, id: KeyId, now: Timestamp) -> bool {
         let Some(place) = self.places.get(&id).copied() else { return false };
+        self.answered(place, false, now);
         let Some(slot) = self.slot(place) else { return false };
         let proven = slot.state.strikes == 0 && slot.state.verified;
         if proven || !slot.is_well() {
@@ -219,6 +227,20 @@ impl Pool {
         let Some(place) = self.places.get(&id).copied() else { return };
         if self.slot(place).is_some_and(|slot| matches!(slot.trial, Trial::Running { .. })) {
             self.edit(place, |slot, _| slot.leave_trial());
+        }
+    }
+
+    /// Nobody is chosen for so long.
+    fn rest_everyone(&mut self, rest: Duration, now: Timestamp) {
+        let until = now.after(rest.clamp(REST_MIN, EDGE_REST_MAX));
+        self.edge_rest = self.edge_rest.max(Some(until));
+    }
+
+    /// An answer has come on this key.
+    fn answered(&mut self, place: usize, turned_away: bool, now: Timestamp) {
+        if let Some(slot) = self.slot(place) {
+            let holder = slot.account.map_or(Holder::Key(slot.id), Holder::Account);
+            self.crowd.note(holder, turned_away, now);
         }
     }
 
@@ -338,6 +360,7 @@ mod tests {
         check(Effect::AccountCannot { what: "acme/".into() }, 1, &[], nobody);
         check(Effect::AccountRests { what: "acme/".into(), rest: secs(9) }, 1, &[], nobody);
         check(Effect::EveryoneRests { rest: secs(9) }, 1, &[], nobody);
+        check(Effect::TurnedAway { rest: secs(9) }, 1, &[], nobody);
     }
 
     #[test]

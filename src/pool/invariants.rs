@@ -27,6 +27,7 @@ impl Pool {
         self.index.invariants(&slots().map(|(place, slot)| (place, slot.entry())).collect::<Vec<_>>());
         self.affinity.invariants();
         self.exclusions.invariants();
+        self.crowd.invariants();
     }
 }
 

@@ -76,6 +76,8 @@ struct Model {
     latest: Timestamp,
     excluded: Vec<Excluded>,
     edge_rest: Option<Timestamp>,
+    /// Every answer: when, from which account (or key, where that is not known), and whether it turned the key away.
+    answers: Vec<(Timestamp, Result<AccountId, KeyId>, bool)>,
     bonds: HashMap<u64, (KeyId, Timestamp)>,
     /// The key last chosen by rotation, per lane: its turn passes to the next in order.
     turn_passed: [Option<KeyId>; 2],
@@ -95,6 +97,7 @@ impl Model {
             latest: START,
             excluded: Vec::new(),
             edge_rest: None,
+            answers: Vec::new(),
             bonds: HashMap::new(),
             turn_passed: [None; 2],
             turns: 0,
@@ -123,6 +126,7 @@ impl Model {
         // Asks for nothing, but lets the pool notice, so that the model reads the states it will decide on.
         self.pool.due_probes(self.now, 0, 0);
         self.edge_rest = None;
+        self.answers.clear();
         self.excluded.clear();
         let trial_end = self.now.after(self.policy.trial_max);
         for key in &mut self.keys {
@@ -359,8 +363,9 @@ impl Model {
         ]);
         let rest = Duration::from_secs(self.random.below(300));
         let what = self.random.of(&["acme/large", "acme/", "lab/x:free", "lab/"]);
-        match self.random.below(14) {
+        match self.random.below(16) {
             0 => Effect::None,
+            14 | 15 => Effect::TurnedAway { rest },
             1 => Effect::KeyCapped { until },
             2 => Effect::AccountCapped { until },
             3 => Effect::AccountEmpty,
@@ -390,10 +395,14 @@ impl Model {
         for key in &self.keys {
             assert!(hit(key) || before[&key.id] == self.state(key.id).health, "{effect:?} reached a stranger");
         }
+        self.answers.push((self.now, account.ok_or(id), matches!(effect, Effect::TurnedAway { .. })));
         match effect {
-            Effect::EveryoneRests { rest } => {
-                let until = self.now.after(rest.max(Duration::from_secs(1)));
-                self.edge_rest = self.edge_rest.filter(|until| *until > self.now).max(Some(until));
+            Effect::EveryoneRests { rest } => self.rest_everyone(rest),
+            Effect::TurnedAway { rest } => {
+                if self.is_everybody_turned_away() {
+                    self.rest_everyone(rest);
+                    self.answers.clear();
+                }
             }
             Effect::AccountCannot { what } => self.exclude(&what, account, id, self.policy.exclusion_rest),
             Effect::AccountRests { what, rest } => {
@@ -406,6 +415,23 @@ impl Model {
             }
             _ => assert!(before[&id] == Health::Failed || self.state(id).health != Health::Failed, "not confirmed"),
         }
+    }
+
+    fn rest_everyone(&mut self, rest: Duration) {
+        let until = self.now.after(rest.max(Duration::from_secs(1)));
+        self.edge_rest = self.edge_rest.filter(|until| *until > self.now).max(Some(until));
+    }
+
+    /// Three accounts and most of those that have answered within 10 s were turned away at last.
+    fn is_everybody_turned_away(&self) -> bool {
+        let mut last = HashMap::new();
+        for (at, from, turned_away) in &self.answers {
+            if self.now.since(*at) <= Duration::from_secs(10) {
+                last.insert(*from, *turned_away);
+            }
+        }
+        let turned_away = last.values().filter(|turned_away| **turned_away).count();
+        turned_away >= 3 && turned_away * 2 > last.len()
     }
 
     fn exclude(&mut self, what: &str, account: Option<AccountId>, key: KeyId, rest: Duration) {
@@ -468,6 +494,8 @@ impl Model {
         if well && (state.strikes > 0 || !state.verified) {
             self.see();
         }
+        let account = self.known(id).account;
+        self.answers.push((self.now, account.ok_or(id), false));
         if self.pool.succeeded(id, self.now) {
             self.save(&[id]);
         }
@@ -512,6 +540,7 @@ impl Model {
         self.pool = pool;
         (self.latest, self.edge_rest, self.turn_passed, self.turns) = (self.now, None, [None; 2], 0);
         self.excluded.clear();
+        self.answers.clear();
         self.bonds.clear();
     }
 

@@ -70,6 +70,7 @@ impl Pool {
         }
         self.latest = now;
         self.edge_rest = None;
+        self.crowd.clear();
         // Hints, learned again at the price of one more attempt.
         self.exclusions.clear();
         for place in 0..self.slots.len() {

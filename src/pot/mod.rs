@@ -227,7 +227,18 @@ impl Pot {
             return;
         }
         let now = self.clock.now();
-        let changed = self.pool().apply(key, &verdict.effect, now, rand::random());
+        let mut pool = self.pool();
+        let rested = pool.resting_until(now).is_some();
+        let changed = pool.apply(key, &verdict.effect, now, rand::random());
+        let silenced = !rested && pool.resting_until(now).is_some();
+        drop(pool);
+        if silenced && !reason.alarm() {
+            self.metrics.alarm("everyone_limited");
+            tracing::error!(
+                reason = reason.name(),
+                "most accounts in use are turned away at once: nobody is asked for a while"
+            );
+        }
         self.verdict.notify_waiters();
         self.saved(&changed, reason.name());
         self.probe_wanted.notify_one();

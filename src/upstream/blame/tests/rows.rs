@@ -440,8 +440,23 @@ fn limits_of_providers() {
         own(&said(status, "Provider returned error").meta("is_byok", true).reached(), 60);
     }
     passes(&said(403, "Provider returned error").meta("is_byok", true).reached(), Reason::ProviderError);
-    passes(&said(429, "Rate limit exceeded").kind("rate_limit_exceeded"), Reason::RateLimited);
-    row_by_message(&said(429, "Rate limit exceeded").after("5"), Reason::RateLimited, Effect::None, Next::Pass);
+}
+
+#[test]
+fn limits_that_do_not_say_whose_they_are() {
+    let away = |said: &Said, rest| {
+        row_by_message(said, Reason::RateLimited, Effect::TurnedAway { rest: secs(rest) }, Next::Pass);
+    };
+    let bare = said(429, "Rate limit exceeded");
+    away(&bare, 10);
+    away(&bare.clone().kind("rate_limit_exceeded"), 10);
+    away(&bare.clone().after("5"), 5);
+    away(&bare.clone().after("100000"), 60);
+    // Somebody's own limit, a provider's words, or no words at all.
+    passes(&bare.clone().reset("1795651200000"), Reason::RateLimited);
+    passes(&bare.reached(), Reason::RateLimited);
+    passes(&said(429, "Rate limit exceeded: something-new"), Reason::RateLimited);
+    passes(&said(429, "Too many requests").kind("rate_limit_exceeded"), Reason::RateLimited);
 }
 
 #[test]
