@@ -27,7 +27,7 @@ use crate::pool::{
 use crate::secret::Fingerprint;
 use crate::store::{Loaded, NewKey, Store, StoredKey};
 use crate::telemetry::Metrics;
-use crate::upstream::Verdict;
+use crate::upstream::{Reason, Verdict};
 
 /// What donors said about a key, and what is under way on it.
 #[derive(Debug)]
@@ -312,8 +312,8 @@ impl Pot {
     }
 
     /// An attempt is booked: figures that are kept in memory follow.
-    fn booked(&self, entry: &Entry) {
-        self.metrics.attempt(entry);
+    fn booked(&self, entry: &Entry, reason: Option<Reason>) {
+        self.metrics.attempt(entry, reason);
         match entry.cost {
             Cost::Known(Usd::ZERO) => {}
             Cost::Known(amount) => self.pool().spent(entry.key, amount),

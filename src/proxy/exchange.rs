@@ -9,9 +9,7 @@ use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
 use crate::pool::{AtLast, Choice, Chosen, Unavailable, Want};
 use crate::pot::{Attempt, Begun, Call};
-use crate::upstream::{
-    Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, judge_inside, read_request,
-};
+use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
 
 use super::Proxy;
 use super::answer::{Served, give_refusal};
@@ -228,7 +226,7 @@ impl Inference<'_> {
             },
             pot.clock().now(),
         );
-        attempt.judged();
+        attempt.judged(verdict.reason);
         let chosen = attempt.chosen();
         pot.blame(chosen.key, &verdict);
         let onward = hunt.refused(verdict.next, chosen, self.whole.elapsed());
@@ -248,15 +246,7 @@ impl Inference<'_> {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
-        let key = attempt.chosen().key;
-        let (served, reading) =
-            relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await;
-        if let Some(error) = reading.and_then(|r| r.error) {
-            let pot = &self.proxy.pot;
-            let verdict = judge_inside(&error, self.facts.model.as_deref(), pot.clock().now());
-            pot.blame(key, &verdict);
-        }
-        served
+        relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await
     }
 
     /// No (further) key: a held refusal that is about the request itself is the better answer, else say why.

@@ -16,7 +16,7 @@ use crate::money::{Outcome, RequestId};
 use crate::origin::OriginSession;
 use crate::pot::{Attempt, Call};
 use crate::telemetry::RequestOutcome;
-use crate::upstream::{BodyShape, Opening, Reading, UsageReader};
+use crate::upstream::{BodyShape, Opening, UsageReader};
 
 use super::Proxy;
 use super::answer::{self, Served};
@@ -32,7 +32,7 @@ pub async fn run(
     hangup: &mut Hangup,
     call: &Arc<Call>,
     arrived: Tick,
-) -> (Served, Option<Reading>) {
+) -> Served {
     let Accepted { session: mut upstream, head } = *accepted;
     let shape = shape(&head);
     attempt.accepted(UsageReader::new(call.endpoint, shape));
@@ -40,10 +40,13 @@ pub async fn run(
         Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape), Some(arrived)).await,
         Err(error) => Err(error),
     };
-    let Ok(mut passage) = begun else { return (Served::GONE, attempt.close(Outcome::ClientGone)) };
+    let Ok(mut passage) = begun else {
+        attempt.close(Outcome::ClientGone);
+        return Served::GONE;
+    };
     let outcome = pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, |part| attempt.read(part)).await;
-    let reading = attempt.close(outcome);
-    (end(proxy, upstream, outcome).await, reading)
+    attempt.close(outcome);
+    end(proxy, upstream, outcome).await
 }
 
 /// Pass an answer on that is not booked (a job's result).

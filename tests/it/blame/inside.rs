@@ -173,4 +173,7 @@ async fn usage_beside_an_error_is_booked() {
         assert!(after.spent_total > before && after.spent_total > Usd::ZERO, "{dialect:?}");
         assert_eq!(i128::from(after.spent_total.as_pico()), table.house.sim.bill().total.0, "{dialect:?}");
     }
+    let metrics = table.house.pot.metrics().encode().unwrap();
+    let counted = "potluck_attempts_total{outcome=\"failed_inside\",reason=\"provider_error\"} 3\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
