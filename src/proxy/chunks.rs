@@ -9,8 +9,13 @@ use memchr::memchr;
 
 /// A body whose chunks could be read in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the chunks of the body could be read in two ways")]
+#[error("{}", Ambiguous::DESCRIPTION)]
 pub struct Ambiguous;
+
+impl Ambiguous {
+    /// What is wrong, for the client.
+    pub const DESCRIPTION: &str = "the chunks of the body could be read in two ways";
+}
 
 /// Follows the framing of one body, wherever its bytes are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

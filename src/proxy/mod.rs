@@ -6,7 +6,7 @@
 
 mod answer;
 mod body;
-mod chunks;
+pub(crate) mod chunks;
 mod exchange;
 mod forward;
 pub(crate) mod gate;
@@ -16,7 +16,7 @@ mod hunt;
 mod jobs;
 mod own;
 mod relay;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,12 +41,14 @@ enum Watch {
     Head { end: HeadEnd, over: bool, behind: Vec<u8> },
     /// A chunked body.
     Body(Chunks),
+    /// Nothing any more: its chunks could be read in two ways.
+    Refused,
 }
 
 impl Watch {
     fn see(&mut self, bytes: &[u8]) -> Result<(), Ambiguous> {
         match self {
-            Self::Nothing => Ok(()),
+            Self::Nothing | Self::Refused => Ok(()),
             Self::Head { end, over, behind } => {
                 let from = if *over { Some(0) } else { end.find(bytes) };
                 if let Some(from) = from {
@@ -107,7 +109,13 @@ pub fn body_is_whole(session: &ServerSession) -> bool {
     Wire::under(session).is_none_or(|wire| match &*wire.watch() {
         Watch::Body(chunks) => chunks.over(),
         Watch::Nothing | Watch::Head { .. } => true,
+        Watch::Refused => false,
     })
+}
+
+/// Whether reading the body failed because its chunks could be read in two ways.
+pub fn is_ambiguous(session: &ServerSession) -> bool {
+    Wire::under(session).is_some_and(|wire| matches!(*wire.watch(), Watch::Refused))
 }
 
 impl AsyncRead for Wire {
@@ -117,7 +125,7 @@ impl AsyncRead for Wire {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let watch = this.watch.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Err(ambiguous) = watch.see(buf.filled().get(before..).unwrap_or_default()) {
-            *watch = Watch::Nothing;
+            *watch = Watch::Refused;
             buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, ambiguous)));
         }
