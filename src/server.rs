@@ -1,5 +1,6 @@
 //! Putting it together: a [`Potluck`] from a configuration, its services, and the process around them.
 
+mod sockets;
 mod start;
 mod stop;
 
@@ -25,6 +26,8 @@ use crate::secret::Credential;
 use crate::store::{Claim, Store, StoreError};
 use crate::telemetry::Metrics;
 
+use sockets::Seated;
+pub(crate) use sockets::Sockets;
 use stop::{Drain, Signals};
 
 /// One potluck: the shared state, and the services that make it work.
@@ -141,11 +144,28 @@ impl Potluck {
 
     /// Everything, ready to be added to a server: both listeners, probes, the reconciler, the upstream's addresses.
     pub fn services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
+        let mut services: Vec<Box<dyn ServiceWithDependents>> =
+            vec![Box::new(self.proxy_service()), Box::new(self.admin_service())];
+        services.extend(self.tasks());
+        services
+    }
+
+    /// The same on sockets that are taken already.
+    fn seated_services(&self, sockets: Sockets) -> Vec<Box<dyn ServiceWithDependents>> {
+        let (proxy, admin) = (self.config.proxy.listen, self.config.admin.listen);
+        let mut services: Vec<Box<dyn ServiceWithDependents>> = vec![
+            Box::new(Seated::new(self.proxy_service(), proxy, sockets.proxy)),
+            Box::new(Seated::new(self.admin_service(), admin, sockets.admin)),
+        ];
+        services.extend(self.tasks());
+        services
+    }
+
+    /// What goes on behind the listeners.
+    fn tasks(&self) -> Vec<Box<dyn ServiceWithDependents>> {
         let prober = Prober::new(Arc::clone(&self.pot));
         let reconciler = Reconciler::new(Arc::clone(&self.pot), &self.config.ledger.reconcile_schedule);
         vec![
-            Box::new(self.proxy_service()),
-            Box::new(self.admin_service()),
             Box::new(background("potluck probes", prober)),
             Box::new(background("potluck reconciler", reconciler)),
             Box::new(self.pot.origin().address_service()),
@@ -220,9 +240,9 @@ pub struct RunOptions {
 /// # Errors
 /// [`StartError`] when it cannot start.
 pub fn run(config: Config, options: RunOptions) -> Result<(), StartError> {
-    let (server, potluck) = if options.upgrade { start::successor(config)? } else { start::first(config)? };
+    let (server, potluck, sockets) = if options.upgrade { start::successor(config)? } else { start::first(config)? };
     let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
-    potluck.serve_in(server, Some(drain));
+    potluck.serve_in(server, sockets, Some(drain));
     Ok(())
 }
 
@@ -231,11 +251,23 @@ impl Potluck {
     /// drain timeout on SIGTERM: ending the process sooner is the caller's to decide.
     pub fn serve(self, options: RunOptions) {
         let server = server(&self.config, options);
-        self.serve_in(server, None);
+        self.serve_in(server, None, None);
     }
 
-    fn serve_in(self, mut server: Server, drain: Option<GenBackgroundService<Drain>>) {
-        self.add_to(&mut server);
+    /// [`Potluck::serve`] on sockets that are taken already; they are those that the configuration names.
+    pub(crate) fn serve_on(self, sockets: Sockets) {
+        let server = server(&self.config, RunOptions::default());
+        self.serve_in(server, Some(sockets), None);
+    }
+
+    fn serve_in(self, mut server: Server, sockets: Option<Sockets>, drain: Option<GenBackgroundService<Drain>>) {
+        let services = match sockets {
+            Some(sockets) => self.seated_services(sockets),
+            None => self.services(),
+        };
+        for service in services {
+            server.add_boxed_service(service);
+        }
         if let Some(drain) = drain {
             server.add_service(drain);
         }

@@ -21,8 +21,10 @@ use tower::ServiceExt;
 
 use crate::config::Config;
 use crate::pot::Pot;
+use crate::proxy::chunks::Ambiguous;
 use crate::proxy::gate::Gate;
 use crate::proxy::head::{self, HeadFault, HeadLimits};
+use crate::proxy::wire::{self, Wire};
 
 use super::refused::Refused;
 use super::{Caller, Options, router, seal};
@@ -78,7 +80,7 @@ impl ServerApp for AdminApp {
         let digest = stream.get_socket_digest();
         let address = digest.and_then(|digest| digest.peer_addr()?.as_inet().map(|peer| peer.ip()));
         let _entered = self.gate.enter(address)?;
-        self.api.process_new(stream, shutdown).await
+        self.api.process_new(Wire::wrap(stream), shutdown).await
     }
 }
 
@@ -125,6 +127,7 @@ impl HttpServerApp for Api {
 impl Api {
     /// Wait for a whole head within one deadline; Pingora's own is per read. At shutdown, stop waiting.
     async fn await_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> Option<()> {
+        wire::head_begins(session);
         let kept = session.take_connection_user_context().is_some();
         let deadline = if kept { self.patience.idle } else { self.patience.head };
         let mut shutdown = shutdown.clone();
@@ -163,6 +166,7 @@ impl Api {
         let Some(h1) = session.as_http1() else { return Err(Refused::Head("only HTTP/1.1 is spoken here")) };
         head::check(&h1.get_headers_raw_bytes(), session.req_header().version, HEAD_LIMITS)
             .map_err(|fault| Refused::Head(fault.describe()))?;
+        wire::body_begins(session).map_err(|_| Refused::Head(Ambiguous::DESCRIPTION))?;
         let target = Uri::try_from(session.req_header().raw_path())
             .map_err(|_| Refused::Head("the request target is not well-formed"))?;
         let body = timeout(self.patience.body, self.read_body(session)).await.map_err(|_| Refused::BodyBroken)??;
@@ -180,7 +184,13 @@ impl Api {
     /// Read a body up to one byte more than is allowed: the router refuses it then, after its guards.
     async fn read_body(&self, session: &mut ServerSession) -> Result<Read, Refused> {
         let mut bytes = BytesMut::new();
-        while let Some(chunk) = session.read_request_body().await.map_err(|_| Refused::BodyBroken)? {
+        loop {
+            let chunk = match session.read_request_body().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) if wire::body_is_whole(session) => break,
+                Ok(None) | Err(_) if wire::is_ambiguous(session) => return Err(Refused::Head(Ambiguous::DESCRIPTION)),
+                Ok(None) | Err(_) => return Err(Refused::BodyBroken),
+            };
             let room = self.body_max_bytes + 1 - bytes.len();
             bytes.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
             if bytes.len() > self.body_max_bytes {

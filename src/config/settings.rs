@@ -169,11 +169,11 @@ settings! {
         "total_timeout_ms" => total_timeout: Duration = Millis { default: 30 * MINUTE, min: SECOND, max: DAY };
         /// How long the head of an answer is still waited for when its client has left, to learn what will be billed.
         "hangup_grace_ms" => hangup_grace: Duration = Millis { default: 10 * SECOND, min: 0, max: 10 * MINUTE };
-        /// How many keys one request may try.
+        /// How many attempts one request may make.
         "attempts_max" => attempts_max: usize = Count { default: 64, min: 1, max: 1000, unit: "attempts" };
         /// No further key is tried when this much time has passed since the first attempt.
         "attempts_budget_ms" => attempts_budget: Duration = Millis { default: 30 * SECOND, min: 0, max: HOUR };
-        /// How long a request may wait for a key that is due back, before it is refused with 503.
+        /// How long a request may wait, in all, for a key that is due back, before it is refused with 503.
         "wait_for_key_ms" => wait_for_key: Duration = Millis { default: 2 * SECOND, min: 0, max: 5 * MINUTE };
         /// How much of a refusal's body is read to find out who is to blame.
         "refusal_body_max_bytes" => refusal_body_max_bytes: usize = Count::bytes(64 * KIB, KIB, 16 * MIB);

@@ -23,7 +23,7 @@ impl Pool {
     /// avoided account, known not to reach the model). `roll` decides under `weighted` only.
     ///
     /// A key on trial is handed out once, until [`Pool::succeeded`], [`Pool::apply`], [`Pool::trial_over`] or the
-    /// trial's time limit settles it.
+    /// trial's time limit settles it; beyond that by [`Pool::choose_at_last`] only.
     pub fn choose(&mut self, want: &Want<'_>, now: Timestamp, roll: u64) -> Choice {
         self.see(now);
         if let Some(until) = self.resting_until(now).filter(|_| !self.is_empty()) {
@@ -82,9 +82,9 @@ impl Pool {
     }
 
     /// Hand out the key at `place`: note the turn, bind the conversation, begin its trial.
-    fn take(&mut self, place: usize, want: &Want<'_>, now: Timestamp) -> Option<Chosen> {
+    pub(super) fn take(&mut self, place: usize, want: &Want<'_>, now: Timestamp) -> Option<Chosen> {
         let slot = self.slot(place)?;
-        let (id, trial) = (slot.id, slot.trial == Trial::Waiting);
+        let (id, trial) = (slot.id, slot.trial != Trial::None);
         self.turns += 1;
         self.last_place = Some(place);
         if let Some(conversation) = want.conversation {
@@ -95,9 +95,7 @@ impl Pool {
             let turn = self.turns;
             self.edit(place, |slot, policy| {
                 slot.turn = turn;
-                if trial {
-                    slot.trial = Trial::Running { until: now.after(policy.trial_max) };
-                }
+                slot.join_trial(now.after(policy.trial_max));
             });
         }
         self.slot(place).map(|slot| hand_out(slot, trial))
@@ -129,7 +127,7 @@ impl Pool {
         let lane_open = |slot: &Slot| want.lane == Lane::Paid || slot.state.free_until.is_none();
         let trial = self.index.running.from(0).filter_map(fits).find(|slot| lane_open(slot));
         let trial_end = trial.map(|slot| match slot.trial {
-            Trial::Running { until } => until.min(now.after(TRIAL_USUAL)),
+            Trial::Running { until, .. } => until.min(now.after(TRIAL_USUAL)),
             Trial::None | Trial::Waiting => now,
         });
         [timer.map(|(at, _)| *at), trial_end].into_iter().flatten().min()
@@ -137,7 +135,7 @@ impl Pool {
 }
 
 /// Whether the request itself rules this key out.
-fn rules_out(want: &Want<'_>, left_out: &LeftOut<'_>, slot: &Slot) -> bool {
+pub(super) fn rules_out(want: &Want<'_>, left_out: &LeftOut<'_>, slot: &Slot) -> bool {
     want.tried.contains(&slot.id)
         || slot.account.is_some_and(|account| want.avoid.contains(&account))
         || left_out.has(slot.id, slot.account)
@@ -258,10 +256,10 @@ mod tests {
         apply(&mut pool, 1, Effect::AccountEmpty, START);
         check_none(&mut pool, &paid(), START, NoKey::Mixed, Some(at(200)));
         apply(&mut pool, 2, Effect::AccountEmpty, START);
-        apply(&mut pool, 3, Effect::KeyBarred, START);
+        fail(&mut pool, 3);
         check_none(&mut pool, &paid(), START, NoKey::AllDepleted, None);
-        apply(&mut pool, 1, Effect::KeyBarred, START);
-        apply(&mut pool, 2, Effect::KeyBarred, START);
+        fail(&mut pool, 1);
+        fail(&mut pool, 2);
         check_none(&mut pool, &paid(), START, NoKey::AllFailed, None);
     }
 
@@ -289,7 +287,7 @@ mod tests {
     #[test]
     fn a_pinned_key_serves_whatever_its_health() {
         let mut pool = pool_of(1);
-        apply(&mut pool, 1, Effect::KeyBarred, START);
+        fail(&mut pool, 1);
         assert_eq!(pool.pinned(KeyId(1)).map(|chosen| (chosen.key, chosen.trial)), Some((KeyId(1), false)));
         pool.remove(KeyId(1));
         assert!(pool.pinned(KeyId(1)).is_none());

@@ -39,7 +39,8 @@ pub enum Effect {
     },
     /// The upstream does not know the key: out of rotation until a probe has confirmed or cleared it.
     KeyDoubted,
-    /// The key is valid but barred from this proxy (an IP allow-list): failed, and the donor should be told.
+    /// The key is valid but barred from this proxy (an IP allow-list), it says: out of rotation until a probe has cleared it
+    /// or its rest is over. Failed when the request that is then tried is told the same; the donor should be told.
     KeyBarred,
     /// The account cannot reach this model or author (region, privacy settings, missing BYOK key).
     AccountCannot {
@@ -51,6 +52,12 @@ pub enum Effect {
         /// Author prefix (`author/`).
         what: Box<str>,
         /// How long.
+        rest: Duration,
+    },
+    /// The key was turned away, and not told whose limit it was. Nothing by itself: but when most of the accounts in use are,
+    /// everyone rests.
+    TurnedAway {
+        /// How long everyone rests then.
         rest: Duration,
     },
     /// The upstream's edge turned the whole proxy away: nobody is chosen for a while, and no key's health changes.

@@ -116,7 +116,7 @@ impl Slot {
     fn is_cleared_by_key(&self) -> bool {
         match (self.state.health, self.state.cause) {
             (Health::Depleted, Cause::KeyLimit) => true,
-            (Health::Degraded, Cause::Doubted) => self.state.strikes <= 1,
+            (Health::Degraded, Cause::Doubted | Cause::Barred) => self.state.strikes <= 1,
             _ => false,
         }
     }
@@ -191,7 +191,10 @@ mod tests {
         check(Effect::None, past(), Failed, Cause::Expired, None);
         check(Effect::None, Evidence::Rejected, Degraded, Cause::Doubted, Some(at(320)));
         check(Effect::None, Evidence::Silent, Healthy, Cause::Fresh, None);
-        check(Effect::KeyBarred, open(), Failed, Cause::Barred, None);
+        check(Effect::KeyBarred, open(), Healthy, Cause::Evidence, None);
+        check(Effect::KeyBarred, Evidence::Silent, Degraded, Cause::Barred, Some(at(310)));
+        check(Effect::KeyBarred, Evidence::Rejected, Degraded, Cause::Doubted, Some(at(320)));
+        check(Effect::KeyBarred, limited("0", later), Depleted, Cause::KeyLimit, later);
     }
 
     #[test]

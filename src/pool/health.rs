@@ -26,10 +26,18 @@ const DOUBLINGS_MAX: u32 = 3;
 /// What takes a key out of rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    Busy { rest: Duration },
+    Busy {
+        rest: Duration,
+    },
     Doubted,
-    KeyLimit { until: Option<Timestamp> },
-    Budget { until: Option<Timestamp> },
+    /// It said for the first time that it takes no calls from our address.
+    BarDoubted,
+    KeyLimit {
+        until: Option<Timestamp>,
+    },
+    Budget {
+        until: Option<Timestamp>,
+    },
     Credit,
     Barred,
     Rejected,
@@ -40,7 +48,7 @@ impl Trouble {
     const fn health(self) -> Health {
         match self {
             Self::Busy { .. } => Health::RateLimited,
-            Self::Doubted => Health::Degraded,
+            Self::Doubted | Self::BarDoubted => Health::Degraded,
             Self::KeyLimit { .. } | Self::Budget { .. } | Self::Credit => Health::Depleted,
             Self::Barred | Self::Rejected | Self::Expired => Health::Failed,
         }
@@ -53,7 +61,7 @@ impl Trouble {
             Self::KeyLimit { .. } => Cause::KeyLimit,
             Self::Budget { .. } => Cause::Budget,
             Self::Credit => Cause::Credit,
-            Self::Barred => Cause::Barred,
+            Self::BarDoubted | Self::Barred => Cause::Barred,
             Self::Rejected => Cause::Rejected,
             Self::Expired => Cause::Expired,
         }
@@ -66,7 +74,7 @@ impl Trouble {
                 let rest = rest.clamp(REST_MIN, REST_MAX);
                 Some(now.after(grown(rest, strikes, policy.rate_limited_rest.max(rest))))
             }
-            Self::Doubted => Some(now.after(grown(policy.degraded_rest, strikes, Duration::MAX))),
+            Self::Doubted | Self::BarDoubted => Some(now.after(grown(policy.degraded_rest, strikes, Duration::MAX))),
             Self::KeyLimit { until } => believable(until, now),
             // No free call tells about a budget: without a reset time, a trial now and then has to find out.
             Self::Budget { until } => believable(until, now)
@@ -91,7 +99,7 @@ fn believable(until: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
 const fn rank(health: Health, cause: Cause) -> u8 {
     match (health, cause) {
         (Health::Healthy, _) => 0,
-        (Health::Degraded, Cause::Doubted) => 2,
+        (Health::Degraded, Cause::Doubted | Cause::Barred) => 2,
         (Health::RateLimited | Health::Degraded, _) => 1,
         // An empty account outlasts any limit's reset, and an operator's word outlasts both.
         (Health::Depleted, Cause::Operator) => 5,
@@ -154,12 +162,19 @@ impl Pool {
     pub fn apply(&mut self, id: KeyId, effect: &Effect, now: Timestamp, roll: u64) -> Vec<KeyId> {
         self.see(now);
         if let Effect::EveryoneRests { rest } = effect {
-            let until = now.after((*rest).clamp(REST_MIN, EDGE_REST_MAX));
-            self.edge_rest = self.edge_rest.max(Some(until));
+            self.rest_everyone(*rest, now);
         }
         let Some(place) = self.places.get(&id).copied() else { return Vec::new() };
+        self.answered(place, matches!(effect, Effect::TurnedAway { .. }), now);
         let changed = match effect {
             Effect::None | Effect::EveryoneRests { .. } => Vec::new(),
+            Effect::TurnedAway { rest } => {
+                if self.crowd.is_turned_away(now) {
+                    self.rest_everyone(*rest, now);
+                    self.crowd.clear();
+                }
+                Vec::new()
+            }
             Effect::KeyCapped { until } => self.afflict(&[place], Trouble::KeyLimit { until: *until }, now, roll),
             Effect::AccountCapped { until } => {
                 self.afflict(&self.siblings(place), Trouble::Budget { until: *until }, now, roll)
@@ -170,7 +185,7 @@ impl Pool {
             }
             Effect::FreeLaneLimited { until } => self.close_free_lane(place, *until, now),
             Effect::KeyDoubted => self.doubt(place, now, roll),
-            Effect::KeyBarred => self.afflict(&[place], Trouble::Barred, now, roll),
+            Effect::KeyBarred => self.bar(place, now, roll),
             Effect::Affords { tokens: _ } => {
                 self.ask_soon(place, now);
                 Vec::new()
@@ -186,6 +201,7 @@ impl Pool {
     /// changed and is to be saved. A key out of rotation stays out: that answer belongs to an older request.
     pub fn succeeded(&mut self, id: KeyId, now: Timestamp) -> bool {
         let Some(place) = self.places.get(&id).copied() else { return false };
+        self.answered(place, false, now);
         let Some(slot) = self.slot(place) else { return false };
         let proven = slot.state.strikes == 0 && slot.state.verified;
         if proven || !slot.is_well() {
@@ -201,15 +217,30 @@ impl Pool {
             slot.state.strikes = 0;
             slot.state.verified = true;
             slot.rejections = 0;
+            slot.barred = false;
         });
         true
     }
 
-    /// The key's trial ended without a verdict (client gone, provider's error): the next request may try.
+    /// A request on a key on trial ended without a verdict (client gone, provider's error): the next one may try.
     pub fn trial_over(&mut self, id: KeyId) {
         let Some(place) = self.places.get(&id).copied() else { return };
         if self.slot(place).is_some_and(|slot| matches!(slot.trial, Trial::Running { .. })) {
-            self.edit(place, |slot, _| slot.trial = Trial::Waiting);
+            self.edit(place, |slot, _| slot.leave_trial());
+        }
+    }
+
+    /// Nobody is chosen for so long.
+    fn rest_everyone(&mut self, rest: Duration, now: Timestamp) {
+        let until = now.after(rest.clamp(REST_MIN, EDGE_REST_MAX));
+        self.edge_rest = self.edge_rest.max(Some(until));
+    }
+
+    /// An answer has come on this key.
+    fn answered(&mut self, place: usize, turned_away: bool, now: Timestamp) {
+        if let Some(slot) = self.slot(place) {
+            let holder = slot.account.map_or(Holder::Key(slot.id), Holder::Account);
+            self.crowd.note(holder, turned_away, now);
         }
     }
 
@@ -238,10 +269,22 @@ impl Pool {
     fn doubt(&mut self, place: usize, now: Timestamp, roll: u64) -> Vec<KeyId> {
         let changed = self.afflict(&[place], Trouble::Doubted, now, roll);
         self.edit(place, |slot, _| {
-            if slot.state.health != Health::Failed {
-                slot.rejections = slot.rejections.max(1);
-                slot.state.probe_at = Some(now);
-            }
+            slot.rejections = slot.rejections.max(1);
+            slot.ask_at_once(now);
+        });
+        changed
+    }
+
+    /// The key takes no calls from our address, it says. Said once that is a doubt; said again by the request that was to
+    /// prove the key, it is final. Other answers that say so were under way when the first one came.
+    fn bar(&mut self, place: usize, now: Timestamp, roll: u64) -> Vec<KeyId> {
+        let on_trial = self.slot(place).is_some_and(|slot| matches!(slot.trial, Trial::Running { .. }));
+        let confirmed = on_trial && self.slot(place).is_some_and(|slot| slot.barred);
+        let trouble = if confirmed { Trouble::Barred } else { Trouble::BarDoubted };
+        let changed = self.afflict(&[place], trouble, now, roll);
+        self.edit(place, |slot, _| {
+            slot.barred = true;
+            slot.ask_at_once(now);
         });
         changed
     }
@@ -298,7 +341,7 @@ mod tests {
 
     #[test]
     fn effects_reach_the_key_or_its_account() {
-        use Health::{Degraded, Depleted, Failed, RateLimited};
+        use Health::{Degraded, Depleted, RateLimited};
         let reset = Some(at(5_000));
         let busy = || Effect::AccountBusy { rest: secs(120) };
         check(Effect::KeyCapped { until: reset }, 1, &[1], (Depleted, Cause::KeyLimit, reset));
@@ -310,13 +353,14 @@ mod tests {
         check(busy(), 1, &[1, 2], (RateLimited, Cause::InFlight, Some(at(130))));
         check(busy(), 5, &[5], (RateLimited, Cause::InFlight, Some(at(130))));
         check(Effect::KeyDoubted, 1, &[1], (Degraded, Cause::Doubted, Some(at(310))));
-        check(Effect::KeyBarred, 1, &[1], (Failed, Cause::Barred, None));
+        check(Effect::KeyBarred, 1, &[1], (Degraded, Cause::Barred, Some(at(310))));
         let nobody = (Health::Healthy, Cause::Fresh, None);
         check(Effect::None, 1, &[], nobody);
         check(Effect::Affords { tokens: Some(9) }, 1, &[], nobody);
         check(Effect::AccountCannot { what: "acme/".into() }, 1, &[], nobody);
         check(Effect::AccountRests { what: "acme/".into(), rest: secs(9) }, 1, &[], nobody);
         check(Effect::EveryoneRests { rest: secs(9) }, 1, &[], nobody);
+        check(Effect::TurnedAway { rest: secs(9) }, 1, &[], nobody);
     }
 
     #[test]
@@ -362,7 +406,7 @@ mod tests {
     #[test]
     fn a_lesser_trouble_never_replaces_a_graver_one() {
         use Effect::{AccountEmpty, KeyBarred, KeyDoubted};
-        use Health::{Degraded, Depleted, Failed, RateLimited};
+        use Health::{Degraded, Depleted, RateLimited};
         let busy = |rest| Effect::AccountBusy { rest: secs(rest) };
         let capped = |until| Effect::KeyCapped { until };
         let budget = |until| Effect::AccountCapped { until };
@@ -378,7 +422,9 @@ mod tests {
         check_ranks(&[capped(None), budget(late)], (Depleted, Cause::KeyLimit, None));
         check_ranks(&[capped(late), capped(early)], (Depleted, Cause::KeyLimit, early));
         check_ranks(&[capped(late), capped(None)], (Depleted, Cause::KeyLimit, late));
-        check_ranks(&[KeyBarred, AccountEmpty, busy(60), capped(early)], (Failed, Cause::Barred, None));
+        check_ranks(&[KeyBarred, busy(60)], (Degraded, Cause::Barred, Some(at(300))));
+        check_ranks(&[KeyBarred, KeyBarred, KeyBarred], (Degraded, Cause::Barred, Some(at(300))));
+        check_ranks(&[KeyBarred, AccountEmpty, busy(60), KeyBarred], (Depleted, Cause::Credit, None));
     }
 
     #[test]
@@ -454,6 +500,46 @@ mod tests {
         pool.set_health(KeyId(1), Health::Healthy, None, at(1_000_000));
         assert_eq!(series(&mut pool, &paid(), at(1_000_000), 1), [1]);
         pool.invariants();
+    }
+
+    #[test]
+    fn a_bar_is_final_only_when_the_trial_meets_it_again() {
+        let told = |pool: &Pool| (state(pool, 1).health, state(pool, 1).cause);
+        let barred_again = |back: &dyn Fn(&mut Pool) -> Timestamp| {
+            let mut pool = pool_of(1);
+            for second in 0..5 {
+                apply(&mut pool, 1, Effect::KeyBarred, at(second));
+            }
+            assert_eq!(told(&pool), (Health::Degraded, Cause::Barred), "however many were under way");
+            assert_eq!(pool.due_probes(at(5), 9, 0), k(&[1]), "asked about at once");
+            let now = back(&mut pool);
+            apply(&mut pool, 1, Effect::KeyBarred, now);
+            (pool, now)
+        };
+        // A rest is over, or a free question was answered: the request that then tries decides.
+        for answered in [false, true] {
+            let (pool, _) = barred_again(&|pool| {
+                let now = at(if answered { 10 } else { 304 });
+                if answered {
+                    pool.evidence(KeyId(1), &Evidence::Key(Default::default()), now, 0);
+                }
+                assert!(chosen(pool.choose(&paid(), now, 0)).trial);
+                now
+            });
+            assert_eq!(told(&pool), (Health::Failed, Cause::Barred));
+        }
+        // Nobody has tried: an answer to an older request confirms nothing.
+        let (mut pool, now) = barred_again(&|pool| {
+            pool.evidence(KeyId(1), &Evidence::Key(Default::default()), at(10), 0);
+            at(11)
+        });
+        assert_eq!(told(&pool), (Health::Degraded, Cause::Barred));
+        pool.evidence(KeyId(1), &Evidence::Key(Default::default()), now, 0);
+        assert_eq!(told(&pool), (Health::Degraded, Cause::Barred), "a free question clears the first doubt only");
+        // A success in between makes the next one the first again.
+        assert!(chosen(pool.choose(&paid(), at(10_000), 0)).trial && pool.succeeded(KeyId(1), at(10_000)));
+        apply(&mut pool, 1, Effect::KeyBarred, at(10_001));
+        assert_eq!(told(&pool), (Health::Degraded, Cause::Barred));
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl Pool {
         self.index.invariants(&slots().map(|(place, slot)| (place, slot.entry())).collect::<Vec<_>>());
         self.affinity.invariants();
         self.exclusions.invariants();
+        self.crowd.invariants();
     }
 }
 
@@ -35,6 +36,9 @@ fn possible(slot: &Slot) {
     let KeyState { health, until, strikes, probe_at, .. } = &slot.state;
     let (id, unproven) = (slot.id, *health == Health::Healthy && *strikes > 0);
     assert_eq!(slot.trial != Trial::None, unproven, "{id} is on trial exactly while it has to prove itself");
+    if let Trial::Running { undecided, .. } = slot.trial {
+        assert!(undecided > 0, "{id} is on a trial that somebody runs");
+    }
     match health {
         Health::Healthy => assert_eq!(*until, None, "{id} is well and waits for nothing"),
         Health::Degraded | Health::RateLimited => assert!(until.is_some(), "{id} rests, but not for ever"),

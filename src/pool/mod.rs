@@ -7,7 +7,9 @@
 //! | which key a conversation stays with | `affinity` |
 //! | what an answer does to a key or its account, and for how long | `health` |
 //! | which account cannot reach which model | `exclusions` |
+//! | whether OpenRouter turns everybody away | `crowd` |
 //! | what happens as time goes by, or jumps | `timers` |
+//! | who goes up beside a trial, when nobody else can serve | `trials` |
 //! | what a free probe proves | `evidence` |
 //! | when to ask about a key | `probes` |
 //! | what an operator may say | `operator` |
@@ -19,6 +21,7 @@
 mod affinity;
 mod bitset;
 mod choose;
+mod crowd;
 mod effect;
 mod evidence;
 mod exclusions;
@@ -32,6 +35,7 @@ mod policy;
 mod probes;
 mod slot;
 mod timers;
+mod trials;
 mod types;
 
 #[cfg(test)]
@@ -47,12 +51,14 @@ use crate::money::Usd;
 use crate::secret::{Credential, Fingerprint};
 
 use affinity::Affinity;
+use crowd::Crowd;
 use exclusions::{Exclusions, Holder};
 use index::{Entry, Index};
 use slot::{Slot, Trial};
 
 pub use effect::{Effect, Evidence, KeyFacts};
 pub use policy::{Policy, Rotation};
+pub use trials::AtLast;
 pub use types::{
     AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, NoKey, Unavailable, Want,
 };
@@ -75,6 +81,7 @@ pub struct Pool {
     latest: Timestamp,
     /// The upstream's edge turned the whole proxy away until then.
     edge_rest: Option<Timestamp>,
+    crowd: Crowd,
     /// Choices so far.
     turns: u64,
     /// Where the last key chosen stands.
@@ -118,6 +125,7 @@ impl Pool {
             exclusions: Exclusions::new(policy.exclusions_max),
             latest: Timestamp::default(),
             edge_rest: None,
+            crowd: Crowd::default(),
             turns: 0,
             last_place: None,
             changed: BTreeSet::new(),

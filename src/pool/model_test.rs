@@ -12,8 +12,8 @@ use crate::money::Usd;
 
 use super::testing::*;
 use super::{
-    AccountId, Cause, Choice, Conversation, Effect, Evidence, Health, KeyFacts, KeyId, KeyState, Lane, NoKey, Policy,
-    Pool, Rotation, Unavailable, Want,
+    AccountId, AtLast, Cause, Choice, Conversation, Effect, Evidence, Health, KeyFacts, KeyId, KeyState, Lane, NoKey,
+    Policy, Pool, Rotation, Unavailable, Want,
 };
 
 /// SplitMix64: small, seeded, and the same everywhere.
@@ -51,6 +51,10 @@ struct Known {
     spent: Usd,
     turn: u64,
     running: Option<Timestamp>,
+    /// Requests on it that began or joined its trial and of which nothing is known.
+    undecided: u32,
+    /// It has said, since it last served, that our address is barred.
+    barred: bool,
     /// The state as last saved by whoever listens to what the pool reports.
     saved: KeyState,
 }
@@ -72,6 +76,8 @@ struct Model {
     latest: Timestamp,
     excluded: Vec<Excluded>,
     edge_rest: Option<Timestamp>,
+    /// Every answer: when, from which account (or key, where that is not known), and whether it turned the key away.
+    answers: Vec<(Timestamp, Result<AccountId, KeyId>, bool)>,
     bonds: HashMap<u64, (KeyId, Timestamp)>,
     /// The key last chosen by rotation, per lane: its turn passes to the next in order.
     turn_passed: [Option<KeyId>; 2],
@@ -91,6 +97,7 @@ impl Model {
             latest: START,
             excluded: Vec::new(),
             edge_rest: None,
+            answers: Vec::new(),
             bonds: HashMap::new(),
             turn_passed: [None; 2],
             turns: 0,
@@ -119,6 +126,7 @@ impl Model {
         // Asks for nothing, but lets the pool notice, so that the model reads the states it will decide on.
         self.pool.due_probes(self.now, 0, 0);
         self.edge_rest = None;
+        self.answers.clear();
         self.excluded.clear();
         let trial_end = self.now.after(self.policy.trial_max);
         for key in &mut self.keys {
@@ -244,6 +252,9 @@ impl Model {
             Choice::None(why) => {
                 assert!(resting || eligible.is_empty(), "{eligible:?} may serve, and nobody was chosen");
                 assert_eq!(why, nobody);
+                for _ in 0..self.random.of(&[0, 0, 1, 12]) {
+                    self.choose_at_last(&want);
+                }
             }
             Choice::Key(chosen) => {
                 assert!(!resting && eligible.contains(&chosen.key), "{} of {eligible:?}", chosen.key);
@@ -253,6 +264,27 @@ impl Model {
                 assert_eq!(chosen.account, self.known(chosen.key).account);
                 self.note_choice(chosen.key, chosen.trial, &want);
             }
+        }
+    }
+
+    /// Nobody is ready: a request that has waited long enough goes up beside a trial, where there are fewest.
+    fn choose_at_last(&mut self, want: &Want<'_>) {
+        let resting = self.edge_rest.is_some_and(|until| until > self.now);
+        let could = |key: &&Known| {
+            let state = self.state(key.id);
+            let fits = self.is_well(&state) && self.lane_open(want.lane, &state) && !self.ruled_out(key, want);
+            fits && self.on_running_trial(key) && !resting
+        };
+        let least = self.keys.iter().filter(could).map(|key| (key.undecided, key.id)).min();
+        assert_eq!(self.pool.on_trial(want, self.now), least.is_some());
+        match self.pool.choose_at_last(want, self.now, self.random.next()) {
+            AtLast::Key(chosen) => {
+                let (undecided, id) = least.expect("one on trial");
+                assert!(chosen.key == id && chosen.trial && undecided < 8);
+                self.note_choice(id, true, want);
+            }
+            AtLast::Full => assert!(least.is_some_and(|(undecided, _)| undecided >= 8)),
+            AtLast::None(_) => assert_eq!(least, None),
         }
     }
 
@@ -279,8 +311,16 @@ impl Model {
         let key = self.known(id);
         key.turn = turns;
         if trial {
-            key.running = Some(trial_end);
+            key.undecided = if key.running.is_some() { key.undecided + 1 } else { 1 };
+            key.running.get_or_insert(trial_end);
         }
+    }
+
+    /// A request on a key on trial has left without a verdict, and perhaps it was the last.
+    fn leave_trial(&mut self, id: KeyId) {
+        let key = self.known(id);
+        key.undecided = key.undecided.saturating_sub(1);
+        key.running = key.running.filter(|_| key.undecided > 0);
     }
 
     fn donate(&mut self) {
@@ -292,7 +332,8 @@ impl Model {
         assert!(self.pool.insert(id, credential(id.0), account, state, Usd::ZERO, self.now));
         assert!(!self.pool.insert(id, credential(77), None, KeyState::fresh(self.now), Usd::ZERO, self.now));
         let saved = self.state(id);
-        self.keys.push(Known { id, account, spent: Usd::ZERO, turn: 0, running: None, saved });
+        let (spent, turn, running, undecided, barred) = (Usd::ZERO, 0, None, 0, false);
+        self.keys.push(Known { id, account, spent, turn, running, undecided, barred, saved });
     }
 
     fn withdraw(&mut self, id: KeyId) {
@@ -322,8 +363,9 @@ impl Model {
         ]);
         let rest = Duration::from_secs(self.random.below(300));
         let what = self.random.of(&["acme/large", "acme/", "lab/x:free", "lab/"]);
-        match self.random.below(14) {
+        match self.random.below(16) {
             0 => Effect::None,
+            14 | 15 => Effect::TurnedAway { rest },
             1 => Effect::KeyCapped { until },
             2 => Effect::AccountCapped { until },
             3 => Effect::AccountEmpty,
@@ -343,27 +385,53 @@ impl Model {
         let effect = self.effect();
         self.see();
         let before = self.healths();
+        let confirms = self.known(id).running.is_some() && self.known(id).barred;
         let changed = self.pool.apply(id, &effect, self.now, self.random.next());
         self.save(&changed);
-        self.known(id).running = None;
+        self.leave_trial(id);
         self.lower_flags();
         let account = self.known(id).account;
         let hit = |key: &Known| key.id == id || (account.is_some() && key.account == account);
         for key in &self.keys {
             assert!(hit(key) || before[&key.id] == self.state(key.id).health, "{effect:?} reached a stranger");
         }
+        self.answers.push((self.now, account.ok_or(id), matches!(effect, Effect::TurnedAway { .. })));
         match effect {
-            Effect::EveryoneRests { rest } => {
-                let until = self.now.after(rest.max(Duration::from_secs(1)));
-                self.edge_rest = self.edge_rest.filter(|until| *until > self.now).max(Some(until));
+            Effect::EveryoneRests { rest } => self.rest_everyone(rest),
+            Effect::TurnedAway { rest } => {
+                if self.is_everybody_turned_away() {
+                    self.rest_everyone(rest);
+                    self.answers.clear();
+                }
             }
             Effect::AccountCannot { what } => self.exclude(&what, account, id, self.policy.exclusion_rest),
             Effect::AccountRests { what, rest } => {
                 self.exclude(&what, account, id, rest.max(Duration::from_secs(1)));
             }
-            Effect::KeyBarred => assert_eq!(self.state(id).health, Health::Failed),
+            Effect::KeyBarred => {
+                let failed = self.state(id).health == Health::Failed;
+                assert_eq!(failed, confirms || before[&id] == Health::Failed, "failed by a trial that confirms it");
+                self.known(id).barred = true;
+            }
             _ => assert!(before[&id] == Health::Failed || self.state(id).health != Health::Failed, "not confirmed"),
         }
+    }
+
+    fn rest_everyone(&mut self, rest: Duration) {
+        let until = self.now.after(rest.max(Duration::from_secs(1)));
+        self.edge_rest = self.edge_rest.filter(|until| *until > self.now).max(Some(until));
+    }
+
+    /// Three accounts and most of those that have answered within 10 s were turned away at last.
+    fn is_everybody_turned_away(&self) -> bool {
+        let mut last = HashMap::new();
+        for (at, from, turned_away) in &self.answers {
+            if self.now.since(*at) <= Duration::from_secs(10) {
+                last.insert(*from, *turned_away);
+            }
+        }
+        let turned_away = last.values().filter(|turned_away| **turned_away).count();
+        turned_away >= 3 && turned_away * 2 > last.len()
     }
 
     fn exclude(&mut self, what: &str, account: Option<AccountId>, key: KeyId, rest: Duration) {
@@ -415,7 +483,8 @@ impl Model {
                 None => e.key != id,
             });
         }
-        self.known(id).running = None;
+        let key = self.known(id);
+        (key.running, key.barred) = (None, false);
         self.save(&[id]);
     }
 
@@ -425,11 +494,14 @@ impl Model {
         if well && (state.strikes > 0 || !state.verified) {
             self.see();
         }
+        let account = self.known(id).account;
+        self.answers.push((self.now, account.ok_or(id), false));
         if self.pool.succeeded(id, self.now) {
             self.save(&[id]);
         }
         if well {
-            self.known(id).running = None;
+            let key = self.known(id);
+            (key.running, key.barred) = (None, false);
             assert_eq!((self.state(id).strikes, self.state(id).verified), (0, true));
         }
     }
@@ -463,11 +535,12 @@ impl Model {
             assert!(pool.insert(key.id, credential(key.id.0), key.account, state, key.spent, self.now));
             let restored = pool.state(key.id).expect("known");
             assert_eq!(KeyState { probe_at: key.saved.probe_at, ..restored.clone() }, key.saved);
-            (key.running, key.turn) = (None, 0);
+            (key.running, key.turn, key.barred) = (None, 0, key.saved.cause == Cause::Barred);
         }
         self.pool = pool;
         (self.latest, self.edge_rest, self.turn_passed, self.turns) = (self.now, None, [None; 2], 0);
         self.excluded.clear();
+        self.answers.clear();
         self.bonds.clear();
     }
 
@@ -553,7 +626,7 @@ impl Model {
             }
             29 => {
                 self.pool.trial_over(id);
-                self.known(id).running = None;
+                self.leave_trial(id);
             }
             30 | 31 => self.succeed(id),
             32 => self.operator(id),

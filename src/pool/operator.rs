@@ -31,6 +31,7 @@ impl Pool {
             };
             slot.trial = Trial::None;
             slot.rejections = 0;
+            slot.barred = false;
             if health == Health::Healthy {
                 state.strikes = 0;
                 state.free_until = None;
@@ -91,6 +92,7 @@ mod tests {
             Effect::FreeLaneLimited { until: at(9_000) },
             Effect::AccountCannot { what: "acme/large".into() },
             Effect::KeyDoubted,
+            Effect::KeyBarred,
             Effect::KeyBarred,
         ] {
             apply(&mut pool, 1, effect, START);

@@ -56,6 +56,13 @@ impl Pool {
 }
 
 impl Slot {
+    /// Put the key down for a question now, unless it is failed.
+    pub(super) fn ask_at_once(&mut self, now: Timestamp) {
+        if self.state.health != Health::Failed {
+            self.state.probe_at = Some(now);
+        }
+    }
+
     /// Put the key down for its next question.
     pub(super) fn schedule(&mut self, policy: &Policy, now: Timestamp, roll: u64) {
         let jitter = mix(roll ^ u64::from(self.id.0));
@@ -88,7 +95,7 @@ fn pause(state: &KeyState, policy: &Policy, now: Timestamp) -> Option<Duration> 
         (Health::Depleted, Cause::KeyLimit | Cause::Budget) => {
             growing(grown(policy.key_cap_recheck, state.strikes, policy.credit_recheck_max), policy.credit_recheck_max)
         }
-        (Health::Degraded, Cause::Doubted) => growing(DOUBT_GAP, policy.degraded_rest),
+        (Health::Degraded, Cause::Doubted | Cause::Barred) => growing(DOUBT_GAP, policy.degraded_rest),
         _ if !state.verified => growing(UNVERIFIED_GAP, policy.probe_interval),
         _ => Some(policy.probe_interval),
     }

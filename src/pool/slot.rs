@@ -28,6 +28,8 @@ pub(super) struct Slot {
     pub credit_left: Option<Usd>,
     /// Statements in a row that OpenRouter does not know the key.
     pub rejections: u8,
+    /// It has said, since it last served, that it takes no calls from our address.
+    pub barred: bool,
     /// When it was last handed out to be asked about.
     pub asked_at: Option<Timestamp>,
     /// When it was last chosen, as a count of choices.
@@ -43,8 +45,8 @@ pub(super) enum Trial {
     None,
     /// The next request is the trial.
     Waiting,
-    /// A request is out; at the latest then the next may try.
-    Running { until: Timestamp },
+    /// So many requests are out that nothing is known of yet; at the latest then the next may try.
+    Running { until: Timestamp, undecided: u32 },
 }
 
 /// Weights count thousandths of a dollar: 100,000 keys of any balance still sum up in 64 bits.
@@ -72,6 +74,7 @@ impl Slot {
             limit_left: None,
             credit_left: None,
             rejections: u8::from(state.cause == Cause::Doubted),
+            barred: state.cause == Cause::Barred,
             asked_at: None,
             turn: 0,
             indexed: Entry::default(),
@@ -101,7 +104,7 @@ impl Slot {
     pub fn entry(&self) -> Entry {
         let well = self.is_well();
         let (running, trial_until) = match self.trial {
-            Trial::Running { until } => (true, Some(until)),
+            Trial::Running { until, .. } => (true, Some(until)),
             Trial::None | Trial::Waiting => (false, None),
         };
         let rest_until = self.state.until.filter(|_| !well);

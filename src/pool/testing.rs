@@ -105,3 +105,9 @@ pub(super) fn health(pool: &Pool, id: u32) -> Health {
 pub(super) fn state(pool: &Pool, id: u32) -> KeyState {
     pool.state(KeyId(id)).expect("in the pool").clone()
 }
+
+/// A key that is failed for good.
+pub(super) fn fail(pool: &mut Pool, id: u32) {
+    pool.set_health(KeyId(id), Health::Failed, None, START);
+    pool.invariants();
+}

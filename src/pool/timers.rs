@@ -43,7 +43,7 @@ impl Pool {
     fn ring(&mut self, place: usize, now: Timestamp) {
         let due = |time: Option<Timestamp>| time.is_some_and(|time| time <= now);
         let changed = self.edit(place, |slot, _| {
-            if let Trial::Running { until } = slot.trial
+            if let Trial::Running { until, .. } = slot.trial
                 && until <= now
             {
                 slot.trial = Trial::Waiting;
@@ -70,13 +70,14 @@ impl Pool {
         }
         self.latest = now;
         self.edge_rest = None;
+        self.crowd.clear();
         // Hints, learned again at the price of one more attempt.
         self.exclusions.clear();
         for place in 0..self.slots.len() {
             let changed = self.edit(place, |slot, policy| {
                 let before = (slot.state.since, slot.state.until, slot.state.free_until);
                 cut_timers(&mut slot.state, policy, now);
-                if let Trial::Running { until } = &mut slot.trial {
+                if let Trial::Running { until, .. } = &mut slot.trial {
                     *until = (*until).min(now.after(policy.trial_max));
                 }
                 slot.asked_at = slot.asked_at.filter(|asked| *asked <= now);

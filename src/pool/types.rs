@@ -178,7 +178,7 @@ pub enum Cause {
     Doubted,
     /// 401 confirmed by a probe.
     Rejected,
-    /// Barred by an IP allow-list or the like.
+    /// Barred by an IP allow-list or the like: degraded when it was said once, failed when its trial confirmed it.
     Barred,
     /// Past the key's own expiry date.
     Expired,

@@ -11,7 +11,7 @@ use crate::clock::Tick;
 use crate::money::{Cost, Entry, GenerationId, Outcome, RequestId, Tokens, Usd};
 use crate::pool::Chosen;
 use crate::store::Slot;
-use crate::upstream::{Endpoint, Reading, UsageReader};
+use crate::upstream::{Endpoint, InsideError, Reading, Reason, UsageReader, judge_inside};
 
 use super::{Card, Pot};
 
@@ -80,6 +80,8 @@ pub struct Attempt {
     generation: Option<GenerationId>,
     reader: Option<UsageReader>,
     judged: bool,
+    /// Why OpenRouter refused it, or what it reported inside the answer.
+    reason: Option<Reason>,
     /// A refusal that is not in OpenRouter's own words: it may come from an edge that lost sight of the request.
     wordless: bool,
 }
@@ -108,6 +110,7 @@ impl Attempt {
             generation: None,
             reader: None,
             judged: false,
+            reason: None,
             wordless: false,
         }
     }
@@ -124,9 +127,10 @@ impl Attempt {
         self.pot.key_succeeded(self.chosen.key);
     }
 
-    /// A verdict on the key has been applied; a trial is over.
-    pub fn judged(&mut self) {
+    /// A verdict for this reason has been applied to the key; a trial is over.
+    pub fn judged(&mut self, reason: Reason) {
         self.judged = true;
+        self.reason = Some(reason);
     }
 
     /// The refusal was not in OpenRouter's own words, so it does not prove that nothing was done.
@@ -151,14 +155,14 @@ impl Attempt {
         self.number
     }
 
-    /// Book the attempt. Returns what the reader saw, for an error inside the body.
-    pub fn close(mut self, outcome: Outcome) -> Option<Reading> {
-        self.book(outcome)
+    /// Book the attempt. An error that the reader saw inside the body is held against the key.
+    pub fn close(mut self, outcome: Outcome) {
+        self.book(outcome);
     }
 
-    fn book(&mut self, outcome: Outcome) -> Option<Reading> {
+    fn book(&mut self, outcome: Outcome) {
         let stage = std::mem::replace(&mut self.stage, Stage::Booked);
-        let slot = self.slot.take()?;
+        let Some(slot) = self.slot.take() else { return };
         let reading = self.reader.take().map(UsageReader::finish);
         let outcome = match &reading {
             Some(reading) if reading.error.is_some() && outcome == Outcome::Answered => Outcome::FailedInside,
@@ -168,10 +172,18 @@ impl Attempt {
         };
         let reached = self.generation.is_some() || self.wordless;
         let cost = charged(stage, outcome, reached, reading.as_ref());
+        if let Some(error) = reading.as_ref().and_then(|reading| reading.error.as_ref()) {
+            self.blame_inside(error);
+        }
         let entry = self.entry(stage, outcome, cost, reading.as_ref());
-        self.pot.booked(&entry);
+        self.pot.booked(&entry, self.reason);
         slot.book(entry);
-        reading
+    }
+
+    fn blame_inside(&mut self, error: &InsideError) {
+        let verdict = judge_inside(error, self.call.model.as_deref(), self.pot.clock.now());
+        self.reason = Some(verdict.reason);
+        self.pot.blame(self.chosen.key, &verdict);
     }
 
     fn entry(&mut self, stage: Stage, outcome: Outcome, cost: Cost, reading: Option<&Reading>) -> Entry {
@@ -227,7 +239,7 @@ impl Drop for Attempt {
             Stage::Booked => {}
             // Nothing left the house: there is nothing to book, and the slot goes back.
             Stage::Chosen => {}
-            Stage::Sent | Stage::Answered { .. } => drop(self.book(Outcome::Broken)),
+            Stage::Sent | Stage::Answered { .. } => self.book(Outcome::Broken),
         }
     }
 }

@@ -21,11 +21,13 @@ pub use view::{AdminError, DonateError, Donated, Donation, KeyRef, KeyView, Over
 use crate::clock::{Clock, Timestamp};
 use crate::money::{Cost, Entry, Outcome, Usd};
 use crate::origin::Origin;
-use crate::pool::{AccountId, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want};
+use crate::pool::{
+    AccountId, AtLast, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want,
+};
 use crate::secret::Fingerprint;
 use crate::store::{Loaded, NewKey, Store, StoredKey};
 use crate::telemetry::Metrics;
-use crate::upstream::Verdict;
+use crate::upstream::{Reason, Verdict};
 
 /// What donors said about a key, and what is under way on it.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub struct Pot {
     salt: u64,
     probe_wanted: Notify,
     settle_wanted: Notify,
+    verdict: Notify,
     requests: AtomicU32,
     draining: AtomicBool,
 }
@@ -106,6 +109,7 @@ impl Pot {
             salt: rand::random(),
             probe_wanted: Notify::new(),
             settle_wanted: Notify::new(),
+            verdict: Notify::new(),
             requests: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             clock,
@@ -173,6 +177,21 @@ impl Pot {
         self.pool().choose(want, self.clock.now(), rand::random())
     }
 
+    /// Whether a key that could serve such a request is out of reach only because its trial is running.
+    pub fn on_trial(&self, want: &Want<'_>) -> bool {
+        self.pool().on_trial(want, self.clock.now())
+    }
+
+    /// Choose a key for a request that has waited for a verdict as long as it may.
+    pub fn choose_at_last(&self, want: &Want<'_>) -> AtLast {
+        self.pool().choose_at_last(want, self.clock.now(), rand::random())
+    }
+
+    /// Wakes, all of them, those who wait for a key on trial.
+    pub fn verdict(&self) -> &Notify {
+        &self.verdict
+    }
+
     /// When the first key that could serve such a request is back, as far as that is known.
     pub fn due_back(&self, lane: Lane, model: Option<&str>) -> Option<Timestamp> {
         self.pool().due_back(lane, model, self.clock.now())
@@ -208,7 +227,19 @@ impl Pot {
             return;
         }
         let now = self.clock.now();
-        let changed = self.pool().apply(key, &verdict.effect, now, rand::random());
+        let mut pool = self.pool();
+        let rested = pool.resting_until(now).is_some();
+        let changed = pool.apply(key, &verdict.effect, now, rand::random());
+        let silenced = !rested && pool.resting_until(now).is_some();
+        drop(pool);
+        if silenced && !reason.alarm() {
+            self.metrics.alarm("everyone_limited");
+            tracing::error!(
+                reason = reason.name(),
+                "most accounts in use are turned away at once: nobody is asked for a while"
+            );
+        }
+        self.verdict.notify_waiters();
         self.saved(&changed, reason.name());
         self.probe_wanted.notify_one();
     }
@@ -254,12 +285,14 @@ impl Pot {
     fn key_succeeded(&self, key: KeyId) {
         let now = self.clock.now();
         if self.pool().succeeded(key, now) {
+            self.verdict.notify_waiters();
             self.saved(&[key], "success");
         }
     }
 
     fn trial_over(&self, key: KeyId) {
         self.pool().trial_over(key);
+        self.verdict.notify_waiters();
     }
 
     /// Make changed states durable, and tell the operator. Never waits.
@@ -279,8 +312,8 @@ impl Pot {
     }
 
     /// An attempt is booked: figures that are kept in memory follow.
-    fn booked(&self, entry: &Entry) {
-        self.metrics.attempt(entry);
+    fn booked(&self, entry: &Entry, reason: Option<Reason>) {
+        self.metrics.attempt(entry, reason);
         match entry.cost {
             Cost::Known(Usd::ZERO) => {}
             Cost::Known(amount) => self.pool().spent(entry.key, amount),

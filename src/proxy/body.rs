@@ -12,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{Clock, Tick};
 
+use super::wire;
+
 /// Granularity of the budget in bytes: a semaphore counts in 32 bits.
 const PAGE: usize = 4096;
 /// How much is set aside at most on the word of a `Content-Length` alone.
@@ -93,6 +95,9 @@ pub async fn read(
         if too_slow(started, gathered.len(), limits) {
             return Err(BodyFault::Slow);
         }
+    }
+    if !wire::body_is_whole(session) {
+        return Err(BodyFault::Broken);
     }
     Ok(gathered.finish())
 }

@@ -7,11 +7,9 @@ use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
-use crate::pool::{Choice, Chosen, Unavailable, Want};
+use crate::pool::{AtLast, Choice, Chosen, Unavailable, Want};
 use crate::pot::{Attempt, Begun, Call};
-use crate::upstream::{
-    Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, judge_inside, read_request,
-};
+use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
 
 use super::Proxy;
 use super::answer::{Served, give_refusal};
@@ -20,6 +18,9 @@ use super::forward::{self, HeldAnswer, Outgoing, Tried};
 use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
 use super::relay;
+
+/// How often a request that waits for a place on a key on trial looks again, should nobody wake it.
+const QUEUE_LOOK: Duration = Duration::from_secs(1);
 
 /// What stays the same over all attempts of a request.
 pub(super) struct Inference<'a> {
@@ -103,7 +104,7 @@ impl Inference<'_> {
         let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
         loop {
-            let chosen = match self.find_key(session, &hunt, &mut hangup).await {
+            let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
@@ -124,9 +125,8 @@ impl Inference<'_> {
                     self.body = HeldBody::default();
                     return self.relay(session, upstream, attempt, &mut hangup).await;
                 }
-                Tried::Refused(answer) => match self.judge(&answer, &attempt, &mut hunt) {
+                Tried::Refused(answer) => match self.judge(&answer, &mut attempt, &mut hunt) {
                     Onward::Again { presentable } => {
-                        attempt.judged();
                         attempt.close(Outcome::KeyRefused);
                         if presentable {
                             held = Some(answer);
@@ -140,7 +140,6 @@ impl Inference<'_> {
                         return self.pass_on(session, &answer).await;
                     }
                     Onward::OutOfAttempts => {
-                        attempt.judged();
                         attempt.close(Outcome::KeyRefused);
                         return self.refuse(session, &Refusal::OutOfAttempts).await;
                     }
@@ -157,29 +156,46 @@ impl Inference<'_> {
         }
     }
 
-    /// A key for the next attempt; waits a little for one that is due back soon.
-    async fn find_key(&self, session: &mut ServerSession, hunt: &Hunt, hangup: &mut Hangup) -> Result<Chosen, Empty> {
+    /// A key for the next attempt; waits a little for one that is due back soon, or for the verdict on one that is on trial.
+    async fn find_key(
+        &self,
+        session: &mut ServerSession,
+        hunt: &mut Hunt,
+        hangup: &mut Hangup,
+    ) -> Result<Chosen, Empty> {
         let pot = &self.proxy.pot;
-        let want = Want {
-            lane: self.facts.lane,
-            model: self.facts.model.as_deref(),
-            conversation: self.facts.conversation,
-            tried: hunt.tried(),
-            avoid: hunt.avoid(),
-        };
-        let mut patience = self.proxy.limits.wait_for_key;
         loop {
+            // Taken before looking, so that a verdict that comes meanwhile is not missed.
+            let verdict = pot.verdict().notified();
+            let want = Want {
+                lane: self.facts.lane,
+                model: self.facts.model.as_deref(),
+                conversation: self.facts.conversation,
+                tried: hunt.tried(),
+                avoid: hunt.avoid(),
+            };
             let why = match pot.choose(&want) {
                 Choice::Key(chosen) => return Ok(chosen),
                 Choice::None(why) => why,
             };
             let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
-            let Some(wait) = due.filter(|wait| *wait <= patience) else { return Err(Empty::Unavailable(why)) };
-            patience -= wait;
+            let wait = match due {
+                Some(due) if due <= hunt.patience() => due,
+                Some(_) if !hunt.patience().is_zero() && pot.on_trial(&want) => hunt.patience(),
+                _ => match pot.choose_at_last(&want) {
+                    AtLast::Key(chosen) => return Ok(chosen),
+                    AtLast::Full if hunt.may_queue(self.whole.elapsed()) => QUEUE_LOOK,
+                    AtLast::Full => return Err(Empty::Unavailable(why)),
+                    AtLast::None(why) => return Err(Empty::Unavailable(why)),
+                },
+            };
+            let waiting = pot.clock().tick();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                () = verdict => {}
                 () = hangup.wait(session) => return Err(Empty::Gone),
             }
+            hunt.waited(waiting.elapsed().min(wait));
         }
     }
 
@@ -193,7 +209,7 @@ impl Inference<'_> {
         }
     }
 
-    fn judge(&self, answer: &HeldAnswer, attempt: &Attempt, hunt: &mut Hunt) -> Onward {
+    fn judge(&self, answer: &HeldAnswer, attempt: &mut Attempt, hunt: &mut Hunt) -> Onward {
         let pot = &self.proxy.pot;
         let verdict = judge(
             &Answer {
@@ -210,6 +226,7 @@ impl Inference<'_> {
             },
             pot.clock().now(),
         );
+        attempt.judged(verdict.reason);
         let chosen = attempt.chosen();
         pot.blame(chosen.key, &verdict);
         let onward = hunt.refused(verdict.next, chosen, self.whole.elapsed());
@@ -229,15 +246,7 @@ impl Inference<'_> {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
-        let key = attempt.chosen().key;
-        let (served, reading) =
-            relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await;
-        if let Some(error) = reading.and_then(|r| r.error) {
-            let pot = &self.proxy.pot;
-            let verdict = judge_inside(&error, self.facts.model.as_deref(), pot.clock().now());
-            pot.blame(key, &verdict);
-        }
-        served
+        relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await
     }
 
     /// No (further) key: a held refusal that is about the request itself is the better answer, else say why.

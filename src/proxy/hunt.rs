@@ -12,6 +12,8 @@ pub struct HuntLimits {
     pub attempts: u16,
     /// Time from the first attempt after which no further one starts.
     pub budget: Duration,
+    /// Waiting for keys that are due back, in all.
+    pub patience: Duration,
 }
 
 /// What a request may do after a refusal.
@@ -37,12 +39,13 @@ pub struct Hunt {
     avoid: Vec<AccountId>,
     attempts: u16,
     hopped: bool,
+    waited: Duration,
 }
 
 impl Hunt {
     /// A search that has tried nothing yet.
     pub fn new(limits: HuntLimits) -> Self {
-        Self { limits, tried: Vec::new(), avoid: Vec::new(), attempts: 0, hopped: false }
+        Self { limits, tried: Vec::new(), avoid: Vec::new(), attempts: 0, hopped: false, waited: Duration::ZERO }
     }
 
     /// Keys never to be tried again by this request.
@@ -66,19 +69,38 @@ impl Hunt {
         self.attempts
     }
 
+    /// How long the request may still wait for a key.
+    pub fn patience(&self) -> Duration {
+        self.limits.patience.saturating_sub(self.waited)
+    }
+
+    /// It has waited so long.
+    pub fn waited(&mut self, time: Duration) {
+        self.waited = self.waited.saturating_add(time);
+    }
+
+    /// Whether it may wait on for a place on a key that is on trial, so long after the first attempt began. That is no wait for
+    /// a key that is due back, but who never waits does not wait for this either.
+    pub fn may_queue(&self, elapsed: Duration) -> bool {
+        !self.limits.patience.is_zero() && elapsed < self.limits.budget
+    }
+
     /// An attempt with `chosen` was refused, `elapsed` after the first one began.
     pub fn refused(&mut self, next: Next, chosen: &Chosen, elapsed: Duration) -> Onward {
         let presentable = match next {
             Next::Pass => return Onward::Pass,
-            Next::AnotherKey | Next::AnotherAccount => false,
+            Next::AnotherKey | Next::AnotherAccount | Next::AnotherMeanwhile => false,
             Next::AnotherAccountOnce if self.hopped => return Onward::Pass,
             Next::AnotherAccountOnce => {
                 self.hopped = true;
                 true
             }
         };
-        self.tried.push(chosen.key);
-        if next != Next::AnotherKey {
+        // What rests is kept away by the pool, for as long as its rest lasts.
+        if next != Next::AnotherMeanwhile {
+            self.tried.push(chosen.key);
+        }
+        if matches!(next, Next::AnotherAccount | Next::AnotherAccountOnce) {
             self.avoid.extend(chosen.account);
         }
         let spent = self.attempts >= self.limits.attempts || elapsed >= self.limits.budget;
@@ -103,7 +125,7 @@ mod tests {
     }
 
     fn hunt() -> Hunt {
-        Hunt::new(HuntLimits { attempts: 3, budget: Duration::from_secs(10) })
+        Hunt::new(HuntLimits { attempts: 3, budget: Duration::from_secs(10), patience: Duration::from_secs(2) })
     }
 
     #[test]
@@ -116,6 +138,34 @@ mod tests {
         hunt.begin();
         hunt.refused(Next::AnotherAccount, &chosen(2, 1), Duration::ZERO);
         assert_eq!((hunt.tried(), hunt.avoid()), (&[KeyId(1), KeyId(2)][..], &[AccountId(1)][..]));
+    }
+
+    #[test]
+    fn what_rests_is_ruled_out_by_its_rest_only_and_attempts_still_count() {
+        let mut hunt = hunt();
+        for _ in 0..2 {
+            hunt.begin();
+            let onward = hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO);
+            assert_eq!(onward, Onward::Again { presentable: false });
+        }
+        assert_eq!((hunt.tried(), hunt.avoid()), (&[][..], &[][..]));
+        hunt.begin();
+        assert_eq!(hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO), Onward::OutOfAttempts);
+    }
+
+    #[test]
+    fn patience_is_one_for_the_whole_request() {
+        let mut hunt = hunt();
+        let millis = Duration::from_millis;
+        hunt.waited(millis(1_500));
+        hunt.begin();
+        hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO);
+        assert_eq!(hunt.patience(), millis(500));
+        hunt.waited(Duration::MAX);
+        assert_eq!(hunt.patience(), Duration::ZERO);
+        assert!(hunt.may_queue(millis(9_999)) && !hunt.may_queue(millis(10_000)));
+        let hasty = HuntLimits { patience: Duration::ZERO, ..hunt.limits };
+        assert!(!Hunt::new(hasty).may_queue(Duration::ZERO));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::money::{GenerationId, Outcome, RequestId};
 use crate::pot::Attempt;
 use crate::store::Job;
-use crate::upstream::{BodyShape, Dialect, Endpoint, JobId, JobPart, Refusal, UsageReader};
+use crate::upstream::{BodyShape, Dialect, Endpoint, Inside, JobId, JobPart, Refusal, UsageReader, scrub_inside};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
@@ -74,7 +74,7 @@ impl Inference<'_> {
             tracing::error!(%error, "a video job could not be recorded: its owner cannot be asked for it");
             return self.refuse(session, &Refusal::LedgerFull).await;
         }
-        let body = description.leading_here(&body, &here(session), &job);
+        let body = cleaned(description.leading_here(&body, &here(session), &job));
         Whole::json(status, body).give(session, self.call.request).await
     }
 }
@@ -138,7 +138,15 @@ impl Proxy {
         }
         let description = serde_json::from_slice::<Description<'_>>(&body);
         let body = description.map_or_else(|_| body.clone(), |d| d.leading_here(&body, &here(session), job));
-        Whole::json(status, body).give(session, request).await
+        Whole::json(status, cleaned(body)).give(session, request).await
+    }
+}
+
+/// A description without what is the donor's, should it tell of an error.
+fn cleaned(description: Bytes) -> Bytes {
+    match scrub_inside(&description) {
+        Inside::Cleaned(bytes) => bytes.into(),
+        Inside::Clean | Inside::Other => description,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+pub(crate) mod chunks;
 mod exchange;
 mod forward;
 pub(crate) mod gate;
@@ -15,6 +16,7 @@ mod hunt;
 mod jobs;
 mod own;
 mod relay;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ use forward::UpstreamLimits;
 use gate::Gate;
 use head::{HeadFault, HeadLimits};
 use hunt::HuntLimits;
+use wire::Wire;
 
 /// HTTP/2 multiplies what a client can make us hold, so its limits are tighter than HTTP/1's
 /// (`reliability.md` section 0, finding 6).
@@ -67,7 +70,6 @@ pub(crate) struct Limits {
     body: BodyLimits,
     write_timeout: Duration,
     hunt: HuntLimits,
-    wait_for_key: Duration,
     upstream: UpstreamLimits,
 }
 
@@ -87,8 +89,8 @@ impl Limits {
             hunt: HuntLimits {
                 attempts: u16::try_from(upstream.attempts_max).unwrap_or(u16::MAX),
                 budget: upstream.attempts_budget,
+                patience: upstream.wait_for_key,
             },
-            wait_for_key: upstream.wait_for_key,
             upstream: UpstreamLimits {
                 first_byte: upstream.first_byte_timeout,
                 idle: upstream.idle_timeout,
@@ -132,7 +134,7 @@ impl ServerApp for Door {
             self.proxy.pot.metrics().connection_refused();
             return None;
         };
-        self.proxy.process_new(stream, shutdown).await
+        self.proxy.process_new(Wire::wrap(stream), shutdown).await
     }
 }
 
@@ -203,6 +205,7 @@ impl Proxy {
         if session.is_http2() {
             return Some(());
         }
+        wire::head_begins(session);
         let seasoned = session.take_connection_user_context().is_some();
         let deadline = if seasoned { self.limits.idle_timeout } else { self.limits.head_timeout };
         let mut shutdown = shutdown.clone();
@@ -255,6 +258,10 @@ impl Proxy {
                 fault => Refusal::MalformedHead(fault.describe()),
             };
             return give_refusal(session, &refusal, Dialect::Chat, request).await;
+        }
+        if wire::body_begins(session).is_err() {
+            session.set_keepalive(None);
+            return give_refusal(session, &Refusal::BodyBroken, Dialect::Chat, request).await;
         }
         let head = session.req_header();
         let (path, query) = split_target(head.raw_path());

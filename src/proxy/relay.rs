@@ -1,9 +1,12 @@
-//! Passing an answer on: byte for byte, at once, with the usage reader looking on.
+//! Passing an answer on: byte for byte, at once, with the usage reader looking on. Only an error that stands where the answer
+//! should begin is held back until it is whole, and cleaned.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_timeout::timeout;
@@ -13,7 +16,7 @@ use crate::money::{Outcome, RequestId};
 use crate::origin::OriginSession;
 use crate::pot::{Attempt, Call};
 use crate::telemetry::RequestOutcome;
-use crate::upstream::{BodyShape, Reading, UsageReader};
+use crate::upstream::{BodyShape, Opening, UsageReader};
 
 use super::Proxy;
 use super::answer::{self, Served};
@@ -29,20 +32,21 @@ pub async fn run(
     hangup: &mut Hangup,
     call: &Arc<Call>,
     arrived: Tick,
-) -> (Served, Option<Reading>) {
+) -> Served {
     let Accepted { session: mut upstream, head } = *accepted;
-    attempt.accepted(UsageReader::new(call.endpoint, shape(&head)));
-    let sent = match answer::relayed_head(&head, session.req_header().version, call.request) {
-        Ok(down) => write_head(proxy, session, down).await,
+    let shape = shape(&head);
+    attempt.accepted(UsageReader::new(call.endpoint, shape));
+    let begun = match answer::relayed_head(&head, session.req_header().version, call.request) {
+        Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape), Some(arrived)).await,
         Err(error) => Err(error),
     };
-    if sent.is_err() {
-        return (Served::GONE, attempt.close(Outcome::ClientGone));
-    }
-    proxy.pot.metrics().time_to_first_byte(arrived.elapsed());
-    let outcome = pump(proxy, session, &mut upstream, hangup, arrived, |chunk| attempt.read(chunk)).await;
-    let reading = attempt.close(outcome);
-    (end(proxy, upstream, outcome).await, reading)
+    let Ok(mut passage) = begun else {
+        attempt.close(Outcome::ClientGone);
+        return Served::GONE;
+    };
+    let outcome = pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, |part| attempt.read(part)).await;
+    attempt.close(outcome);
+    end(proxy, upstream, outcome).await
 }
 
 /// Pass an answer on that is not booked (a job's result).
@@ -55,22 +59,105 @@ pub async fn unbooked(
     arrived: Tick,
 ) -> Served {
     let Accepted { session: mut upstream, head } = *accepted;
-    let sent = match answer::relayed_head(&head, session.req_header().version, request) {
-        Ok(down) => write_head(proxy, session, down).await,
+    let begun = match answer::relayed_head(&head, session.req_header().version, request) {
+        Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape(&head)), None).await,
         Err(error) => Err(error),
     };
-    let outcome = match sent {
-        Ok(()) => pump(proxy, session, &mut upstream, hangup, arrived, |_| {}).await,
+    let outcome = match begun {
+        Ok(mut passage) => pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, |_| {}).await,
         Err(_) => Outcome::ClientGone,
     };
     end(proxy, upstream, outcome).await
 }
 
-/// Pingora's own deadline for writes holds for bodies only.
-async fn write_head(proxy: &Proxy, session: &mut ServerSession, head: ResponseHeader) -> pingora::Result<()> {
-    match timeout(proxy.limits.write_timeout, session.write_response_header(Box::new(head))).await {
-        Ok(written) => written,
-        Err(_) => pingora::Error::e_explain(pingora::ErrorType::WriteTimedout, "the client does not read"),
+/// What goes to the client.
+struct Passage<'a> {
+    proxy: &'a Proxy,
+    opening: Opening,
+    /// A head that waits for the opening: it promises a length, and that must be right.
+    waiting: Option<Waiting>,
+    /// When the request arrived, where the first byte's time is measured.
+    arrived: Option<Tick>,
+}
+
+/// A head that is not written yet, and what follows it.
+struct Waiting {
+    head: ResponseHeader,
+    length: usize,
+    received: usize,
+    behind: BytesMut,
+}
+
+impl<'a> Passage<'a> {
+    /// Write the head. One that promises a length waits for the opening to be looked at, which costs nothing: where the length
+    /// is known beforehand, the body is there as well.
+    async fn begin(
+        proxy: &'a Proxy,
+        session: &mut ServerSession,
+        head: ResponseHeader,
+        opening: Opening,
+        arrived: Option<Tick>,
+    ) -> pingora::Result<Self> {
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let mut passage = Self { proxy, opening, waiting: None, arrived };
+        match length {
+            Some(length) if !passage.opening.is_over() => {
+                passage.waiting = Some(Waiting { head, length, received: 0, behind: BytesMut::new() });
+            }
+            _ => passage.write_head(session, head).await?,
+        }
+        Ok(passage)
+    }
+
+    /// Pingora's own deadline for writes holds for bodies only.
+    async fn write_head(&self, session: &mut ServerSession, head: ResponseHeader) -> pingora::Result<()> {
+        match timeout(self.proxy.limits.write_timeout, session.write_response_header(Box::new(head))).await {
+            Ok(written) => written?,
+            Err(_) => {
+                return pingora::Error::e_explain(pingora::ErrorType::WriteTimedout, "the client does not read");
+            }
+        }
+        if let Some(arrived) = self.arrived {
+            self.proxy.pot.metrics().time_to_first_byte(arrived.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Pass on parts of the body that have come together.
+    async fn pass_on(&mut self, session: &mut ServerSession, mut parts: Vec<Bytes>) -> pingora::Result<()> {
+        if self.opening.is_over() && self.waiting.is_none() {
+            return write(session, parts).await;
+        }
+        let received = parts.iter().map(Bytes::len).sum::<usize>();
+        parts = parts.into_iter().map(|part| self.opening.push(part)).filter(|part| !part.is_empty()).collect();
+        if let Some(waiting) = &mut self.waiting {
+            waiting.received += received;
+            parts.iter().for_each(|part| waiting.behind.extend_from_slice(part));
+            return if self.opening.is_over() { self.stop_waiting(session).await } else { Ok(()) };
+        }
+        write(session, parts).await
+    }
+
+    /// The body is over, in order or not. What is still held back of one that broke off is nothing anybody could use.
+    async fn end(&mut self, session: &mut ServerSession, outcome: Outcome) -> pingora::Result<()> {
+        let rest = if outcome == Outcome::Answered { self.opening.finish() } else { Bytes::new() };
+        if let Some(waiting) = &mut self.waiting {
+            waiting.behind.extend_from_slice(&rest);
+            return self.stop_waiting(session).await;
+        }
+        if rest.is_empty() { Ok(()) } else { write(session, vec![rest]).await }
+    }
+
+    /// Write the head that has waited, with the length that the body will have, and what has come of the body.
+    async fn stop_waiting(&mut self, session: &mut ServerSession) -> pingora::Result<()> {
+        let Some(Waiting { mut head, length, received, behind }) = self.waiting.take() else { return Ok(()) };
+        // A body that broke off keeps the length that was promised, so that it is missed.
+        if self.opening.is_over() {
+            let length = length.saturating_sub(received).saturating_add(behind.len());
+            head.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
+        }
+        self.write_head(session, head).await?;
+        if behind.is_empty() { Ok(()) } else { write(session, vec![behind.freeze()]).await }
     }
 }
 
@@ -89,9 +176,13 @@ async fn pump(
     upstream: &mut OriginSession,
     hangup: &mut Hangup,
     arrived: Tick,
+    passage: &mut Passage<'_>,
     mut look: impl FnMut(&[u8]),
 ) -> Outcome {
-    while !upstream.http.response_done() {
+    let outcome = loop {
+        if upstream.http.response_done() {
+            break Outcome::Answered;
+        }
         let part = tokio::select! {
             biased;
             part = upstream.http.read_response_body() => part,
@@ -99,51 +190,54 @@ async fn pump(
         };
         let first = match part {
             Ok(Some(first)) => first,
-            Ok(None) => break,
-            Err(_) => return Outcome::Broken,
+            Ok(None) => break Outcome::Answered,
+            Err(_) => break Outcome::Broken,
         };
         look(&first);
-        let (more, end) = at_hand(upstream, first.len(), &mut look);
-        if pass_on(session, first, more).await.is_err() {
+        let (parts, end) = at_hand(upstream, first, &mut look);
+        if passage.pass_on(session, parts).await.is_err() {
             return Outcome::ClientGone;
         }
         match end {
-            Some(outcome) => return outcome,
-            None if arrived.elapsed() > proxy.limits.upstream.total => return Outcome::Broken,
+            Some(outcome) => break outcome,
+            None if arrived.elapsed() > proxy.limits.upstream.total => break Outcome::Broken,
             None => {}
         }
+    };
+    match passage.end(session, outcome).await {
+        Ok(()) => outcome,
+        Err(_) => Outcome::ClientGone,
     }
-    Outcome::Answered
 }
 
-/// What else has arrived by now, and how the body ended if it did.
-fn at_hand(
-    upstream: &mut OriginSession,
-    mut bytes: usize,
-    look: &mut impl FnMut(&[u8]),
-) -> (Vec<HttpTask>, Option<Outcome>) {
-    let mut more = Vec::new();
-    while bytes < TOGETHER_MAX_BYTES && more.len() < TOGETHER_MAX && !upstream.http.response_done() {
+/// A part of the body and what else has arrived by now, and how the body ended if it did.
+fn at_hand(upstream: &mut OriginSession, first: Bytes, look: &mut impl FnMut(&[u8])) -> (Vec<Bytes>, Option<Outcome>) {
+    let mut bytes = first.len();
+    let mut parts = vec![first];
+    while bytes < TOGETHER_MAX_BYTES && parts.len() <= TOGETHER_MAX && !upstream.http.response_done() {
         match poll_once(upstream.http.read_response_body()) {
             Some(Ok(Some(part))) => {
                 look(&part);
                 bytes += part.len();
-                more.push(HttpTask::Body(Some(part), false));
+                parts.push(part);
             }
-            Some(Ok(None)) => return (more, Some(Outcome::Answered)),
-            Some(Err(_)) => return (more, Some(Outcome::Broken)),
+            Some(Ok(None)) => return (parts, Some(Outcome::Answered)),
+            Some(Err(_)) => return (parts, Some(Outcome::Broken)),
             None => break,
         }
     }
-    (more, None)
+    (parts, None)
 }
 
-async fn pass_on(session: &mut ServerSession, first: Bytes, mut more: Vec<HttpTask>) -> pingora::Result<()> {
-    if more.is_empty() {
-        return session.write_response_body(first, false).await;
+async fn write(session: &mut ServerSession, mut parts: Vec<Bytes>) -> pingora::Result<()> {
+    match parts.len() {
+        0 => Ok(()),
+        1 => session.write_response_body(parts.swap_remove(0), false).await,
+        _ => {
+            let tasks = parts.into_iter().map(|part| HttpTask::Body(Some(part), false)).collect();
+            session.response_duplex_vec(tasks).await.map(drop)
+        }
     }
-    more.insert(0, HttpTask::Body(Some(first), false));
-    session.response_duplex_vec(more).await.map(drop)
 }
 
 async fn end(proxy: &Proxy, mut upstream: OriginSession, outcome: Outcome) -> Served {

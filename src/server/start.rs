@@ -1,10 +1,8 @@
 //! The two ways a serving process starts: alone, or as the successor of one that runs.
 
-use std::net::TcpListener;
-
 use pingora::server::Server;
 
-use super::{Potluck, RunOptions, StartError, server, store_path, upgrade_socket};
+use super::{Potluck, RunOptions, Sockets, StartError, server, store_path, upgrade_socket};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::origin::Origin;
@@ -13,13 +11,15 @@ use crate::store::{Claim, Store};
 /// What Linux takes as the path of a Unix socket (`unix(7)`), without the closing zero.
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
-/// Start alone. Whatever is in the way is told now: Pingora itself would go on trying for half a minute, with the other
-/// listener open.
-pub(super) fn first(config: Config) -> Result<(Server, Potluck), StartError> {
+/// What a process needs to serve; its sockets, unless they are handed over by a predecessor.
+type Started = (Server, Potluck, Option<Sockets>);
+
+/// Start alone. Whatever is in the way is told now, and both sockets are taken at once.
+pub(super) fn first(config: Config) -> Result<Started, StartError> {
     check_socket_path(&config)?;
     let potluck = Potluck::open(config)?;
-    check_listeners(&potluck.config)?;
-    Ok((server(&potluck.config, RunOptions { upgrade: false }), potluck))
+    let sockets = Sockets::take(&potluck.config)?;
+    Ok((server(&potluck.config, RunOptions { upgrade: false }), potluck, Some(sockets)))
 }
 
 /// Pingora panics, in the middle of an upgrade, over a path that is too long for a socket.
@@ -31,27 +31,11 @@ fn check_socket_path(config: &Config) -> Result<(), StartError> {
     }
 }
 
-fn check_listeners(config: &Config) -> Result<(), StartError> {
-    for (setting, variable, address) in [
-        ("proxy.listen", "POTLUCK_LISTEN", config.proxy.listen),
-        ("admin.listen", "POTLUCK_ADMIN_LISTEN", config.admin.listen),
-    ] {
-        match TcpListener::bind(address) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                return Err(StartError::ListenerTaken { setting, variable, address });
-            }
-            Ok(_) => {}
-            Err(error) => return Err(StartError::Listener { setting, address, error }),
-        }
-    }
-    Ok(())
-}
-
 /// Take over from the potluck that works with the same store.
 ///
 /// What could go wrong is tried before the predecessor gives its sockets away. Keys and their states are read after:
 /// the predecessor changes no keys from then on.
-pub(super) fn successor(config: Config) -> Result<(Server, Potluck), StartError> {
+pub(super) fn successor(config: Config) -> Result<Started, StartError> {
     check_socket_path(&config)?;
     let path = store_path(&config).to_owned();
     if !Claim::is_taken(&path)? {
@@ -64,5 +48,5 @@ pub(super) fn successor(config: Config) -> Result<(Server, Potluck), StartError>
     tracing::info!("ready to take over: send the running potluck SIGQUIT now");
     let server = server(&config, RunOptions { upgrade: true });
     let potluck = Potluck::open_claimed(config, Clock::system(), claim)?;
-    Ok((server, potluck))
+    Ok((server, potluck, None))
 }

@@ -75,6 +75,13 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// Show `cell`, whose labels are `labels`, before anything has happened there.
+    pub(super) fn show(&self, cell: usize, labels: &[&str]) {
+        if let Some(found) = self.cells.get(cell) {
+            found.get_or_init(|| self.family.with_label_values(labels));
+        }
+    }
+
     /// Count one at `cell`, whose labels are `labels`.
     pub(super) fn count(&self, cell: usize, labels: &[&str]) {
         match self.cells.get(cell) {

@@ -1,6 +1,6 @@
 //! The closed label sets of the metrics. A label value never comes from outside.
 
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Reason};
 
 /// How a client's request ended, as its client saw it. The attempts behind it have outcomes of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,4 +97,9 @@ impl StatusClass {
 /// The `endpoint` label: the billable endpoint, or everything that is none (public reads, own answers, refused paths).
 pub(super) fn endpoint_name(endpoint: Option<Endpoint>) -> &'static str {
     endpoint.map_or("other", Endpoint::name)
+}
+
+/// The `reason` label of an attempt: why OpenRouter refused it, or reported an error inside its answer.
+pub(super) fn reason_name(reason: Option<Reason>) -> &'static str {
+    reason.map_or("none", Reason::name)
 }

@@ -9,10 +9,10 @@ use prometheus::{Counter, CounterVec, Gauge, Histogram, IntCounter, IntCounterVe
 
 use crate::money::{Outcome, Tokens};
 use crate::pool::{Health, KeyId};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Reason};
 
 use super::families::{Grid, Maker};
-use super::labels::{RequestOutcome, StatusClass};
+use super::labels::{RequestOutcome, StatusClass, reason_name};
 
 /// Seconds until a first byte or the end of an answer: 5 ms to 30 min, the longest a request may take by default.
 const ANSWER_BUCKETS: &[f64] =
@@ -30,8 +30,8 @@ pub struct Metrics {
     registry: Registry,
     /// `potluck_requests_total{endpoint,outcome,status_class}`: client requests that ended.
     requests: Grid,
-    /// `potluck_attempts_total{outcome}`: uses of a key, of which a request may make several.
-    attempts: [IntCounter; Outcome::ALL.len()],
+    /// `potluck_attempts_total{outcome,reason}`: uses of a key, of which a request may make several.
+    attempts: Grid,
     /// `potluck_failovers_total{reason}`: times another key was tried, by what was wrong with the last one.
     failovers: IntCounterVec,
     /// `potluck_cost_usd_total{key}`: what the upstream charged, as far as it is known.
@@ -154,12 +154,7 @@ impl Metrics {
                 &["endpoint", "outcome", "status_class"],
                 ENDPOINTS * RequestOutcome::ALL.len() * StatusClass::ALL.len(),
             ),
-            attempts: make.row(
-                "potluck_attempts_total",
-                "Uses of a key, by how they ended.",
-                "outcome",
-                Outcome::ALL.map(Outcome::name),
-            ),
+            attempts: attempts(&make),
             failovers: make.counters(
                 "potluck_failovers_total",
                 "Times another key was tried, by what was wrong with the one before.",
@@ -236,6 +231,28 @@ impl Derived {
 
 /// Billable endpoints, and one row for everything else.
 const ENDPOINTS: usize = Endpoint::ALL.len() + 1;
+
+/// Every outcome without a reason is shown from the start.
+fn attempts(make: &Maker<'_>) -> Grid {
+    let grid = make.grid(
+        "potluck_attempts_total",
+        "Uses of a key, by how they ended and why OpenRouter refused (none when it did not).",
+        &["outcome", "reason"],
+        Outcome::ALL.len() * REASONS,
+    );
+    for outcome in Outcome::ALL {
+        grid.show(attempt_cell(outcome, None), &[outcome.name(), reason_name(None)]);
+    }
+    grid
+}
+
+/// Reasons of a refusal, and none.
+const REASONS: usize = Reason::ALL.len() + 1;
+
+/// Where an attempt is counted.
+fn attempt_cell(outcome: Outcome, reason: Option<Reason>) -> usize {
+    outcome as usize * REASONS + reason.map_or(Reason::ALL.len(), |reason| reason as usize)
+}
 
 fn build_info(make: &Maker<'_>) {
     let info = make.gauges("potluck_build_info", "Always 1; the version that runs is in the label.", "version");

@@ -18,5 +18,5 @@ pub use headers::{CORS, PREFLIGHT, client_response_header, upstream_request_head
 pub use refusal::{Refusal, RenderedRefusal, render};
 pub use request::{BadRequest, BodyFault, FIELD_MAX_BYTES, RequestFacts, read_request};
 pub use route::{Blocked, JobId, JobPart, OwnAnswer, PublicTarget, Route, RouteRefusal, TARGETS, route};
-pub use scrub::scrub;
+pub use scrub::{Inside, Opening, scrub, scrub_inside};
 pub use usage::{BodyShape, ErrorCode, InsideError, MESSAGE_MAX_BYTES, Reading, UsageReader};

@@ -247,3 +247,31 @@ async fn when_the_last_key_goes_the_client_is_told_so_and_not_whose_trouble_it_i
     house.ask(&Ask::post(CHAT, chat(MODEL))).await;
     assert_eq!(house.went_up().len(), 20, "nobody is asked in vain again");
 }
+
+#[tokio::test]
+async fn an_upload_is_known_by_the_model_that_its_form_names() {
+    let house = House::new(2, "").await;
+    let model = "openai/whisper-1";
+    house.sim.edit_account(0, |account| account.region_blocked = vec![model.to_owned()]);
+    // The file comes first, as from openai-node.
+    let form = format!(
+        "--b0undary\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n\r\n\
+         RIFF{}\r\n--b0undary\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--b0undary--\r\n",
+        "\0\"{".repeat(50_000)
+    );
+    let upload = Ask::new("POST", "/api/v1/audio/transcriptions")
+        .header("content-type", "multipart/form-data; boundary=b0undary")
+        .body(form.clone());
+    for used in [&[0, 1][..], &[1], &[1]] {
+        house.forget_log();
+        let answer = house.ask(&upload).await;
+        assert_eq!((answer.status, &*house.used()), (200, used), "{}", answer.text());
+        assert!(house.went_up().iter().all(|entry| entry.body_len == form.len() as u64), "as it came");
+    }
+    house.booked().await;
+    house.pot.store().flush().await.unwrap();
+    let ledger = rusqlite::Connection::open(house.data_dir().join("potluck.db")).unwrap();
+    let count = "SELECT count(*), count(*) FILTER (WHERE model = 'openai/whisper-1') FROM entries";
+    let counts = ledger.query_row(count, [], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))).unwrap();
+    assert_eq!(counts, (4, 4));
+}

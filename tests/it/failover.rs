@@ -195,8 +195,9 @@ async fn the_first_chunk_is_there_before_the_second_is_made() {
     let (twin, keys) = house.twin(1).await;
     let ask = Ask::post(CHAT, chat_stream(MODEL));
     let direct = ask.clone().header("authorization", &format!("Bearer {}", keys[0].text)).send(twin.addr()).await;
-    // The second byte alone, a cut inside the first event, and one inside a later event.
-    for at in [1, 40, 700] {
+    // Behind the first event, and a cut inside a later one.
+    let first = memchr::memmem::find(&direct.body, b"\n\n").unwrap() as u64 + 2;
+    for at in [first, first + 1, 700] {
         let play = Play { fault: Some(Fault::Stall { at }), ..Play::default() };
         house.sim.script(Script::next(play));
         let mut reading = ask.open(house.proxy).await;
@@ -209,12 +210,24 @@ async fn the_first_chunk_is_there_before_the_second_is_made() {
         let rest = reading.rest().await;
         assert!(rest.whole);
         seen.extend(rest.body);
-        if at == 1 {
+        if at == first {
             assert!(seen == direct.body, "{}", String::from_utf8_lossy(&seen));
         }
         assert!(seen.ends_with(b"data: [DONE]\n\n"));
     }
     house.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_part_of_the_first_event_comes_when_it_is_whole() {
+    let house = House::new(1, "").await;
+    house.sim.script(Script::next(Play { fault: Some(Fault::Stall { at: 40 }), comments: Some(1), ..Play::default() }));
+    let mut reading = Ask::post(CHAT, chat_stream(MODEL)).open(house.proxy).await;
+    let comment = b": OPENROUTER PROCESSING\n\n";
+    assert_eq!(reading.chunk().await.unwrap().unwrap(), comment, "it might be an error; the comment before it is none");
+    house.sim.release();
+    let rest = reading.rest().await;
+    assert!(rest.whole && rest.text().starts_with("data: {\"id\":\"gen-"), "{}", rest.text());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use potluck::pool::{Health, KeyId};
+use potluck::pot::Overview;
 use potluck::simulator::{Play, Script};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -106,19 +107,24 @@ async fn a_request_too_dear_for_every_key_harms_none_and_says_so() {
     assert_eq!(house.ask(ask).await.status, 200);
 }
 
+/// The answer of an account that has too much under way, for so many seconds.
+fn busy_for(secs: u64) -> Play {
+    let headers = json!({"Retry-After": secs.to_string()}).as_object().cloned();
+    let body = json!({"error": {"code": 402, "message": "busy", "metadata": {"reason": "in_flight_budget_exhausted"}}});
+    Play { status: Some(402), body: Some(body.to_string()), headers, ..Play::default() }
+}
+
 /// A house whose only key is back in so many seconds.
 async fn resting_for(secs: u64, settings: &str) -> House {
+    const REST: u64 = 10;
     let house = House::new(1, settings).await;
-    let headers = json!({"Retry-After": secs.to_string()}).as_object().cloned();
     house.silence_probes();
-    let body = json!({"error": {"code": 402, "message": "busy", "metadata": {"reason": "in_flight_budget_exhausted"}}});
-    let play = Play { status: Some(402), body: Some(body.to_string()), headers, ..Play::default() };
-    house.sim.script(Script::next(play));
-    // The refused request must not wait itself: the key it tried is out of the question for it.
+    house.sim.script(Script::next(busy_for(REST)));
     let begun = Instant::now();
     let refused = house.ask(&Ask::post(CHAT, chat(MODEL))).await;
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some(&*secs.to_string())), "{}", refused.text());
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{}", refused.text());
+    assert!(begun.elapsed() < Duration::from_secs(1), "nobody waits for what is due back so much later");
+    house.pass(Duration::from_secs(REST - secs));
     house
 }
 
@@ -139,6 +145,40 @@ async fn a_key_due_back_soon_is_waited_for() {
     let answer = ask_and_pass(&house, Duration::from_secs(1)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(house.went_up().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_waits_for_the_only_key_itself() {
+    let house = House::new(1, "").await;
+    house.silence_probes();
+    house.sim.script(Script::next(busy_for(1)));
+    let (ask, proxy) = (Ask::post(CHAT, chat(MODEL)), house.proxy);
+    let asked = tokio::spawn(async move { ask.send(proxy).await });
+    let limited = |o: &Overview| o.keys[0].state.health == Health::RateLimited;
+    house.until("the account is busy", limited).await;
+    house.pass(Duration::from_secs(1));
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(house.used(), [0, 0]);
+}
+
+#[tokio::test]
+async fn one_patience_is_all_a_request_has() {
+    // Each rest is short enough by itself, but all together they are not. The clock goes on like everybody's.
+    let house = House::new(1, "[upstream]\nwait_for_key_ms = 2500\n").await;
+    house.silence_probes();
+    house.sim.script(Script::always(busy_for(1)));
+    let (ask, proxy) = (Ask::post(CHAT, chat(MODEL)), house.proxy);
+    let asked = tokio::spawn(async move { ask.send(proxy).await });
+    let begun = Instant::now();
+    while !asked.is_finished() && begun.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        house.pass(Duration::from_millis(20));
+    }
+    let answer = asked.await.unwrap();
+    assert_eq!((answer.status, answer.json()["error"]["code"].clone()), (503, json!("all_keys_limited")));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(house.used(), [0, 0], "its second rest is longer than what is left of the patience");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use potluck::money::Usd;
 use potluck::pool::{Cause, Health, KeyId};
 use potluck::pot::Overview;
 use potluck::simulator::{Fault, Pico, Play, Reset, Script};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::{Ask, House, MODEL, NOON, at, chat, chat_stream};
 
@@ -132,24 +132,79 @@ async fn a_free_lane_opens_at_the_reset_the_upstream_names_in_milliseconds() {
 }
 
 #[tokio::test]
-async fn a_key_on_trial_gets_one_request_until_that_is_settled() {
-    let house = House::new(1, "[upstream]\nwait_for_key_ms = 0\n").await;
-    let only = house.ids().await[0];
-    house.say(only, Health::Degraded).await;
-    assert_eq!(house.ask(&ask()).await.status, 503);
+async fn a_key_on_trial_gets_one_request_while_others_can_serve() {
+    let house = House::new(2, "").await;
+    house.say(house.ids().await[0], Health::Degraded).await;
     house.pass(minutes(5));
-    house.sim.script(Script::next(Play { fault: Some(Fault::StallBeforeHead), ..Play::default() }));
-    let (trial, proxy) = (ask(), house.proxy);
-    let trial = tokio::spawn(async move { trial.send(proxy).await });
-    house.until("the trial is under way", |_| house.went_up().len() == 1).await;
-    for other in house.ask_often(&ask(), 5).await {
-        assert_eq!((other.status, other.header("retry-after")), (503, Some("1")), "{}", other.text());
-    }
-    assert_eq!(house.went_up().len(), 1, "nobody else goes up meanwhile");
+    let trial = house.stalled_trial().await;
+    let others = house.ask_often(&ask(), 5).await;
+    assert!(others.iter().all(|answer| answer.status == 200));
+    assert_eq!(house.used(), [0, 1, 1, 1, 1, 1], "nobody else goes up with it meanwhile");
     house.sim.release();
-    assert_eq!(trial.await.unwrap().status, 200);
-    assert!(house.ask_often(&ask(), 3).await.iter().all(|answer| answer.status == 200));
-    assert_eq!(house.went_up().len(), 4);
+    assert_eq!(trial.await.unwrap(), 200);
+    assert_eq!(house.next_two().await, [0, 1]);
+}
+
+/// A pool of one key that has come back, a trial on it that is silent so far, and others that want it, too.
+async fn crowd_behind_a_trial(settings: &str) -> (House, JoinHandle<u16>, JoinSet<u16>) {
+    let house = House::new(1, settings).await;
+    house.silence_probes();
+    house.say(house.ids().await[0], Health::Degraded).await;
+    house.pass(minutes(5));
+    let trial = house.stalled_trial().await;
+    let mut others = JoinSet::new();
+    for _ in 0..30 {
+        let (ask, proxy) = (ask(), house.proxy);
+        others.spawn(async move { ask.send(proxy).await.status });
+    }
+    (house, trial, others)
+}
+
+impl House {
+    /// A request that begins a key's trial and hears nothing until it is released.
+    async fn stalled_trial(&self) -> JoinHandle<u16> {
+        self.forget_log();
+        self.sim.script(Script::next(Play { fault: Some(Fault::StallBeforeHead), ..Play::default() }));
+        let (trial, proxy) = (ask(), self.proxy);
+        let trial = tokio::spawn(async move { trial.send(proxy).await.status });
+        self.until("the trial is under way", |_| self.went_up().len() == 1).await;
+        trial
+    }
+}
+
+#[tokio::test]
+async fn a_slow_trial_of_the_only_key_is_nobodys_error() {
+    for settings in ["[upstream]\nwait_for_key_ms = 300\n", "[upstream]\nwait_for_key_ms = 0\n"] {
+        let waits = !settings.contains("= 0");
+        let (house, trial, others) = crowd_behind_a_trial(settings).await;
+        if waits {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(house.went_up().len(), 1, "the verdict is waited for");
+            assert_eq!(others.join_all().await, [200; 30], "but not for ever");
+        } else {
+            // Who never waits may still find no place at the very first moment.
+            assert!(others.join_all().await.contains(&200));
+        }
+        assert!(!trial.is_finished());
+        house.sim.release();
+        assert_eq!(trial.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_still_broken_meets_a_handful_of_requests_and_not_all() {
+    let (house, trial, others) = crowd_behind_a_trial("[upstream]\nwait_for_key_ms = 300\n").await;
+    house.sim.script(Script::always(Play { fault: Some(Fault::StallBeforeHead), ..Play::default() }));
+    house.until("a handful is up", |_| house.went_up().len() == 8).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(house.went_up().len(), 8, "the rest waits on");
+    assert_eq!(others.len(), 30);
+    house.sim.edit_account(0, |account| account.credits_usd = Pico::ZERO);
+    house.sim.release();
+    assert_eq!(trial.await.unwrap(), 503);
+    assert_eq!(others.join_all().await, [503; 30]);
+    assert_eq!(house.went_up().len(), 8, "one answer was enough");
+    assert_eq!(house.state(0).await.cause, Cause::Credit);
 }
 
 #[tokio::test]
@@ -233,6 +288,32 @@ async fn a_key_is_failed_only_when_a_free_question_confirms_it() {
     assert_eq!(house.state(0).await.health, Health::Failed, "by hand only");
     house.say(house.ids().await[0], Health::Healthy).await;
     assert_eq!(house.next_two().await, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_key_that_bars_our_address_is_failed_only_when_its_trial_confirms_it() {
+    let house = House::new(2, "").await;
+    let well = |o: &Overview| o.keys[0].state.health == Health::Healthy;
+    let barred = async || {
+        house.forget_log();
+        assert_eq!(house.ask(&ask()).await.status, 200);
+        assert_eq!(house.used(), [0, 1], "the other key serves");
+    };
+    // An incident: one answer says so, and nothing more.
+    house.sim.script(Script::next(Play::refuse("403-ip")).on_key(0));
+    barred().await;
+    house.until("a free question has cleared it", well).await;
+    assert_eq!(house.next_two().await, [0, 1]);
+    assert_eq!(house.state(0).await.cause, Cause::Fresh);
+    // In earnest: free questions are answered, requests are not.
+    house.sim.script(Script::always(Play::refuse("403-ip")).on_key(0));
+    barred().await;
+    house.until("a free question has cleared it again", well).await;
+    barred().await;
+    house.sim.clear_scripts();
+    house.pass(minutes(7 * 24 * 60));
+    assert_eq!(house.told().await[0], (Health::Failed, Cause::Barred, None), "by hand only");
+    assert_eq!(house.next_two().await, [1, 1]);
 }
 
 #[tokio::test]

@@ -194,7 +194,24 @@ async fn the_demo_tells_its_whole_story_and_its_books_are_equal() {
     the_demo_ends_serving_the_calls_it_prints().await;
 }
 
-/// Part of the test above: two demos that start in the same moment pick the same ports.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn demos_that_start_in_the_same_moment_keep_apart() {
+    let demos: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_potluck"));
+            command.args(["demo", "--once", "--plain", "--pace-ms", "0"]).env_clear();
+            tokio::spawn(output(command))
+        })
+        .collect();
+    for demo in demos {
+        let output = demo.await.expect("no panic");
+        let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{told}\n{said}");
+        assert!(told.contains("Act 5"), "{told}");
+    }
+}
+
+/// Part of the test above, as it takes a while.
 async fn the_demo_ends_serving_the_calls_it_prints() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_potluck"));
     command.args(["demo", "--plain", "--pace-ms", "0"]).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());

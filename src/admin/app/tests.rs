@@ -118,6 +118,23 @@ async fn ambiguous_heads_are_refused() {
 }
 
 #[tokio::test]
+async fn ambiguous_chunks_are_refused() {
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in ["3;a\nb\r\nabc\r\n0\r\n\r\n", "3 \r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n"] {
+        for together in [true, false] {
+            let mut connection = connect(PATIENCE);
+            connection.send(head).await;
+            if !together {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            connection.send(body).await;
+            let answer = connection.rest().await;
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("head_malformed"), "{body:?}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn slow_callers_are_let_go() {
     let mut connection = connect(SHORT);
     connection.send("GET /echo HTTP/1.1\r\nHost:").await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{Config, Flags};
-use crate::server::{Potluck, RunOptions, StartError};
+use crate::server::{Potluck, Sockets, StartError};
 use crate::simulator::{Simulator, SimulatorConfig};
 
 use picture::Picture;
@@ -68,8 +68,11 @@ pub(super) fn demo(options: &DemoArgs) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let simulator = runtime.block_on(Simulator::start(SimulatorConfig::default()))?;
     let data = tempfile::tempdir()?;
-    let config = config(&simulator.base_url(), data.path().join("data").to_string_lossy().as_ref())?;
-    let (proxy, admin) = (config.proxy.listen, config.admin.listen);
+    // Kept from here on: another demo that starts in the same moment has others, and neither serves the other's traffic.
+    let sockets = Sockets { proxy: socket(8767)?, admin: socket(8769)? };
+    let (proxy, admin) = (sockets.proxy.local_addr()?, sockets.admin.local_addr()?);
+    let data_dir = data.path().join("data").to_string_lossy().into_owned();
+    let config = config(&simulator.base_url(), &data_dir, proxy, admin)?;
     let potluck = Potluck::open(config)?;
     let mut story = Story {
         pot: Arc::clone(potluck.pot()),
@@ -79,7 +82,7 @@ pub(super) fn demo(options: &DemoArgs) -> Result<(), DemoError> {
         pace: Duration::from_millis(options.pace_ms),
     };
     // Signals are the server's business: it returns when one has ended it.
-    let served = std::thread::spawn(move || potluck.serve(RunOptions::default()));
+    let served = std::thread::spawn(move || potluck.serve_on(sockets));
     let told = runtime.block_on(async {
         tokio::select! {
             told = tell(&mut story, proxy, admin, options.once) => told,
@@ -112,19 +115,18 @@ async fn ended(server: &std::thread::JoinHandle<()>) {
 }
 
 /// The settings of `potluck run`, but for the upstream, the data, and timers a person can wait for.
-fn config(upstream: &str, data_dir: &str) -> Result<Config, DemoError> {
+fn config(upstream: &str, data_dir: &str, proxy: SocketAddr, admin: SocketAddr) -> Result<Config, DemoError> {
     const FILE: &str = "
         [pool]
         credit_recheck_first_ms = 1000
         [ledger]
         reconcile_schedule_ms = [1500, 3000, 6000, 12000]
     ";
-    let (proxy, admin) = (port(8767)?.to_string(), port(8769)?.to_string());
     let env = |name: &str| match name {
         "POTLUCK_UPSTREAM" => Some(upstream.to_owned()),
         "POTLUCK_DATA_DIR" => Some(data_dir.to_owned()),
-        "POTLUCK_LISTEN" => Some(proxy.clone()),
-        "POTLUCK_ADMIN_LISTEN" => Some(admin.clone()),
+        "POTLUCK_LISTEN" => Some(proxy.to_string()),
+        "POTLUCK_ADMIN_LISTEN" => Some(admin.to_string()),
         _ => None,
     };
     Config::from_parts(Some(FILE), &env, &Flags::default()).map_err(|faults| {
@@ -133,10 +135,9 @@ fn config(upstream: &str, data_dir: &str) -> Result<Config, DemoError> {
     })
 }
 
-/// The usual port where it is free, else any.
-fn port(usual: u16) -> std::io::Result<SocketAddr> {
-    let any = || TcpListener::bind(("127.0.0.1", 0));
-    TcpListener::bind(("127.0.0.1", usual)).or_else(|_| any())?.local_addr()
+/// A socket on the usual port where it is free, else on any.
+fn socket(usual: u16) -> std::io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", usual)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
 }
 
 async fn await_port(address: SocketAddr) {

@@ -7,10 +7,10 @@ use prometheus::TextEncoder;
 
 use crate::money::{Cost, Entry, Usd};
 use crate::pool::KeyId;
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Reason};
 
-use super::super::labels::{RequestOutcome, StatusClass, endpoint_name};
-use super::{Derived, KeySeries, Metrics, Snapshot, TokenKind};
+use super::super::labels::{RequestOutcome, StatusClass, endpoint_name, reason_name};
+use super::{Derived, KeySeries, Metrics, Snapshot, TokenKind, attempt_cell};
 
 const PICO_PER_USD: f64 = 1e12;
 
@@ -30,11 +30,9 @@ impl Metrics {
         self.times.request.observe(took.as_secs_f64());
     }
 
-    /// An attempt has been booked.
-    pub fn attempt(&self, entry: &Entry) {
-        if let Some(counter) = self.attempts.get(entry.outcome as usize) {
-            counter.inc();
-        }
+    /// An attempt has been booked; `reason` is why OpenRouter refused it, or what it reported inside the answer.
+    pub fn attempt(&self, entry: &Entry, reason: Option<Reason>) {
+        self.attempts.count(attempt_cell(entry.outcome, reason), &[entry.outcome.name(), reason_name(reason)]);
         for (kind, counter) in TokenKind::ALL.into_iter().zip(&self.tokens) {
             if let Some(count) = kind.of(&entry.tokens) {
                 counter.inc_by(count);

@@ -33,8 +33,8 @@ fn entry(key: KeyId, cost: Cost) -> Entry {
 fn busy() -> Metrics {
     let metrics = Metrics::new();
     metrics.remember(KeyId(1));
-    metrics.attempt(&entry(KeyId(1), Cost::Known(Usd::from_pico(2_672_000_000))));
-    metrics.attempt(&entry(KeyId(1), Cost::Unknown));
+    metrics.attempt(&entry(KeyId(1), Cost::Known(Usd::from_pico(2_672_000_000))), None);
+    metrics.attempt(&entry(KeyId(1), Cost::Unknown), None);
     metrics.settled(KeyId(1), Usd::from_pico(1_000_000_000));
     metrics.request_done(None, RequestOutcome::Refused, Some(404), Duration::from_millis(1));
     metrics.failover("account_empty");
@@ -66,6 +66,7 @@ fn enums_index_their_rows() {
     check(RequestOutcome::ALL.map(|o| o as usize).to_vec());
     check(StatusClass::ALL.map(|c| c as usize).to_vec());
     check(TokenKind::ALL.map(|k| k as usize).to_vec());
+    check(Reason::ALL.map(|r| r as usize).to_vec());
 }
 
 #[test]
@@ -120,8 +121,8 @@ fn promtool_has_no_complaint() {
 fn attempts_count_their_money_and_tokens() {
     let metrics = busy();
     let check = |series: &str, expected: f64| assert_eq!(value(&metrics, series), Some(expected), "{series}");
-    check(r#"potluck_attempts_total{outcome="answered"}"#, 2.0);
-    check(r#"potluck_attempts_total{outcome="client_gone"}"#, 0.0);
+    check(r#"potluck_attempts_total{outcome="answered",reason="none"}"#, 2.0);
+    check(r#"potluck_attempts_total{outcome="client_gone",reason="none"}"#, 0.0);
     check(r#"potluck_cost_usd_total{key="k1"}"#, 0.003672);
     check(r#"potluck_unknown_cost_total{key="k1"}"#, 1.0);
     check("potluck_suspense_settled_total", 1.0);
@@ -151,12 +152,27 @@ fn every_cell_of_the_request_grid_counts_its_own_labels() {
 }
 
 #[test]
+fn attempts_are_counted_by_their_reason() {
+    let metrics = Metrics::new();
+    metrics.remember(KeyId(1));
+    for outcome in Outcome::ALL {
+        for reason in Reason::ALL.into_iter().map(Some).chain([None]) {
+            metrics.attempt(&Entry { outcome, ..entry(KeyId(1), Cost::Known(Usd::ZERO)) }, reason);
+            let labels = [outcome.name(), reason.map_or("none", Reason::name)];
+            assert_eq!(metrics.attempts.family.with_label_values(&labels).get(), 1, "{labels:?}");
+        }
+    }
+    let series = text(&metrics).lines().filter(|line| line.starts_with("potluck_attempts_total{")).count();
+    assert_eq!(series, Outcome::ALL.len() * (Reason::ALL.len() + 1), "bounded");
+}
+
+#[test]
 fn a_removed_key_leaves_no_series_not_even_late() {
     let metrics = Metrics::new();
     for id in 1..=10_000 {
         metrics.remember(KeyId(id));
-        metrics.attempt(&entry(KeyId(id), Cost::Known(Usd::from_pico(1))));
-        metrics.attempt(&entry(KeyId(id), Cost::Unknown));
+        metrics.attempt(&entry(KeyId(id), Cost::Known(Usd::from_pico(1))), None);
+        metrics.attempt(&entry(KeyId(id), Cost::Unknown), None);
         metrics.forget(KeyId(id));
         metrics.settled(KeyId(id), Usd::from_pico(5));
     }

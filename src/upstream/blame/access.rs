@@ -58,7 +58,8 @@ pub(super) fn forbidden(case: &Case<'_>) -> Verdict {
     if let Some(verdict) = out_of_reach(case) {
         return verdict;
     }
-    if is_address_barred(&case.error.message) {
+    // Behind a provider the text is the provider's, or the model's: OpenRouter bars an address at the door.
+    if !case.reached && is_address_barred(&case.error.message) {
         return Verdict::new(Reason::AddressBarred, Effect::KeyBarred, Next::AnotherKey);
     }
     if case.is_provider_error() {

@@ -81,7 +81,7 @@ fn unknown(case: &Case<'_>) -> Verdict {
 
 fn in_flight(case: &Case<'_>) -> Verdict {
     let effect = Effect::AccountBusy { rest: times::in_flight_rest(case) };
-    Verdict::new(Reason::InFlightBudget, effect, Next::AnotherAccount)
+    Verdict::new(Reason::InFlightBudget, effect, Next::AnotherMeanwhile)
 }
 
 fn too_heavy() -> Verdict {

@@ -73,6 +73,8 @@ pub enum Next {
     AnotherKey,
     /// Try a key of another account.
     AnotherAccount,
+    /// Try a key of another account. The effect lets this one rest, and when that is over it may be tried again.
+    AnotherMeanwhile,
     /// Try a key of another account, but at most once per request: it may be the request's fault.
     AnotherAccountOnce,
 }

@@ -1,4 +1,4 @@
-//! 429: the free allowance of an account, a provider's limit, or nobody's in particular.
+//! 429: the free allowance of an account, a provider's limit, or one that does not say whose it is.
 
 use crate::pool::Effect;
 
@@ -6,9 +6,10 @@ use super::{Case, Next, Reason, Verdict, by_status, provider_error, times};
 
 const FREE_PER_DAY: &str = "Rate limit exceeded: free-models-per-day";
 const FREE_PER_MINUTE: &str = "Rate limit exceeded: free-models-per-min";
+/// A limit that does not say whose it is. What follows would say so.
+const BARE: &str = "Rate limit exceeded";
 
-/// Judge a 429. Whether many keys get the bare one at once, which would be about the proxy, is not for a single answer
-/// to say.
+/// Judge a 429.
 pub(super) fn limited(case: &Case<'_>) -> Verdict {
     match case.limit_source() {
         "openrouter_free_tier_daily" => return free_daily(case),
@@ -25,7 +26,20 @@ pub(super) fn limited(case: &Case<'_>) -> Verdict {
     if case.is_provider_error() {
         return provider_error(case);
     }
+    if is_bare(case) {
+        // Whether many keys get it at once, which would be about the proxy, is not for a single answer to say.
+        return Verdict::new(
+            Reason::RateLimited,
+            Effect::TurnedAway { rest: times::turned_away_rest(case) },
+            Next::Pass,
+        );
+    }
     by_status(429)
+}
+
+fn is_bare(case: &Case<'_>) -> bool {
+    let said = case.error.message.strip_prefix(BARE).is_some_and(|rest| !rest.starts_with(':'));
+    said && !case.reached && !times::says_reset(case)
 }
 
 fn free_daily(case: &Case<'_>) -> Verdict {

@@ -18,6 +18,10 @@ const OWN_KEY_REST_MAX: Duration = Duration::from_secs(3600);
 const EDGE_REST: Duration = Duration::from_secs(30);
 /// The longest rest of the whole proxy.
 const EDGE_REST_MAX: Duration = Duration::from_secs(300);
+/// A limit that does not say whose it is nor for how long, met by most of the pool...
+const TURNED_AWAY_REST: Duration = Duration::from_secs(10);
+/// ...and the longest rest of the whole proxy after it.
+const TURNED_AWAY_REST_MAX: Duration = Duration::from_secs(60);
 /// The shortest rest: `Retry-After: 0` must not turn into a loop.
 const REST_MIN: Duration = Duration::from_secs(1);
 /// Limits turn monthly at the slowest: a reset further off is not believed.
@@ -109,6 +113,16 @@ pub(super) fn own_key_rest(case: &Case<'_>) -> Duration {
 /// How long everyone rests after a block of the edge.
 pub(super) fn edge_rest(retry_after: Option<&str>) -> Duration {
     retry_after.and_then(seconds).unwrap_or(EDGE_REST).clamp(REST_MIN, EDGE_REST_MAX)
+}
+
+/// How long everyone rests when most of the pool is turned away.
+pub(super) fn turned_away_rest(case: &Case<'_>) -> Duration {
+    retry_after(case).unwrap_or(TURNED_AWAY_REST).clamp(REST_MIN, TURNED_AWAY_REST_MAX)
+}
+
+/// Whether the refusal says when a limit turns over, and so belongs to somebody.
+pub(super) fn says_reset(case: &Case<'_>) -> bool {
+    rate_limit_reset(case).is_some()
 }
 
 /// Whether the refusal says when to come back.

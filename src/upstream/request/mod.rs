@@ -2,6 +2,7 @@
 
 mod body;
 mod fault;
+mod form;
 mod history;
 mod policy;
 mod skeleton;
@@ -44,8 +45,8 @@ impl RequestFacts {
 /// Read the facts of a request to `endpoint`, and refuse what may not go upstream.
 ///
 /// `salt` goes into conversation hashes: per instance, or per client where clients are known. Bodies that are no JSON
-/// by their headers (an audio upload, a compressed body) pass without facts, but what is JSON all the same is read as
-/// such, whatever the headers say.
+/// by their headers pass: an upload with its model where that can be read, a compressed body without facts. What is JSON all
+/// the same is read as such, whatever the headers say.
 ///
 /// # Errors
 /// [`BadRequest`] names the field and the reason. Nothing has been sent anywhere.
@@ -60,9 +61,7 @@ pub fn read_request(
     let fields = match Body::read(body) {
         Ok(fields) => fields,
         // What begins like an object is never taken for an upload: some readers forgive more than ours.
-        Err(_) if opening(body) != Some(b'{') && may_be_unreadable(endpoint, headers) => {
-            return Ok(RequestFacts::UNKNOWN);
-        }
+        Err(_) if opening(body) != Some(b'{') && may_be_unreadable(endpoint, headers) => return upload(whole, headers),
         // Said again of the whole body, for the place of the fault.
         Err(bad) => return Err(Body::read(whole).err().unwrap_or(bad)),
     };
@@ -76,6 +75,15 @@ pub fn read_request(
     })
 }
 
+/// What can be known of an upload, or of a compressed body: at most its model.
+fn upload(body: &[u8], headers: &HeaderMap) -> Result<RequestFacts, BadRequest> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let Some(model) = kind.and_then(|kind| form::model(body, kind)) else { return Ok(RequestFacts::UNKNOWN) };
+    policy::model_name(model, "model")?;
+    let lane = if is_free(model) { Lane::Free } else { Lane::Paid };
+    Ok(RequestFacts { model: Some(model.into()), lane, ..RequestFacts::UNKNOWN })
+}
+
 /// Whether the headers announce something else than plain JSON.
 fn may_be_unreadable(endpoint: Endpoint, headers: &HeaderMap) -> bool {
     let is = |name, test: fn(&str) -> bool| headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(test);
@@ -86,10 +94,13 @@ fn may_be_unreadable(endpoint: Endpoint, headers: &HeaderMap) -> bool {
 
 /// Free models are limited by requests, all others by money; with a paid fallback money may be needed.
 fn lane(fields: &Body<'_>) -> Lane {
-    let is_free = |model: &str| model.ends_with(":free") || model == "openrouter/free";
     let mut named = fields.model.into_iter().chain(list(fields.models)).peekable();
     let free = named.peek().is_some() && named.all(|model| string(Some(model)).is_some_and(|m| is_free(&m)));
     if free { Lane::Free } else { Lane::Paid }
+}
+
+fn is_free(model: &str) -> bool {
+    model.ends_with(":free") || model == "openrouter/free"
 }
 
 /// Whether `provider` can leave fewer providers than the model has. Orders and preferences cannot.

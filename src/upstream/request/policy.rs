@@ -64,7 +64,7 @@ pub(super) fn check(endpoint: Endpoint, body: &Body<'_>, text: &[u8]) -> Result<
     refuse(refers_to_file(endpoint, text), "file_id", BodyFault::FileReference)
 }
 
-fn model_name(model: &str, field: &str) -> Result<(), BadRequest> {
+pub(super) fn model_name(model: &str, field: &str) -> Result<(), BadRequest> {
     // Three spellings name a preset: `@preset/slug`, `author/model@preset/slug`, and the field of its own.
     if model.to_ascii_lowercase().contains("@preset") {
         return Err(BadRequest::new(field, BodyFault::Preset));

@@ -210,6 +210,23 @@ fn passes_uploads_and_compressed_bodies_unread() {
 }
 
 #[test]
+fn reads_the_model_of_an_upload() {
+    let read = |model: &str| {
+        let upload = headers(&[("content-type", "multipart/form-data; boundary=b")]);
+        let body = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\0\"\r\n\
+             --b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--b--\r\n"
+        );
+        read_request(Transcriptions, body.as_bytes(), &upload, 7)
+    };
+    let facts = |model: &str, lane| RequestFacts { model: Some(model.into()), lane, ..RequestFacts::UNKNOWN };
+    assert_eq!(read("openai/whisper-1"), Ok(facts("openai/whisper-1", Lane::Paid)));
+    assert_eq!(read("openai/whisper-1:free"), Ok(facts("openai/whisper-1:free", Lane::Free)));
+    assert_eq!(read(""), Ok(RequestFacts::UNKNOWN), "what cannot be read is no reason to refuse");
+    assert_eq!(read("@preset/mine"), Err(BadRequest { field: "model".into(), what: BodyFault::Preset }));
+}
+
+#[test]
 fn a_session_id_names_the_conversation() {
     let read = |body: &str, fields: &[(&'static str, &'static str)], salt| {
         let facts = read_request(ChatCompletions, body.as_bytes(), &headers(fields), salt);

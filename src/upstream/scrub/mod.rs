@@ -1,10 +1,13 @@
-//! What of a refusal's body a client may see, in the dialect of the endpoint it called.
+//! What of an error's body a client may see: of a refusal, in the dialect of the endpoint it called; of an error inside a 200
+//! that comes before any content (`opening`), in its own shape (`inside`).
 //!
 //! Error bodies tell about the donor (`openrouter-api.md` 5.1): `user_id`, pages of key settings, budgets, whose
 //! provider key it was. So the body is built anew from an allow-list of members, each text of it redacted; a member that nobody
 //! knows yet cannot leak. What is kept keeps its order. What is no error in JSON becomes one, with a plain sentence.
 
 mod form;
+mod inside;
+mod opening;
 mod redact;
 #[cfg(test)]
 mod tests;
@@ -16,6 +19,9 @@ use serde_json::{Map, Value, json};
 use super::{Dialect, blame, envelope};
 use form::{Form, Kept};
 use redact::redact;
+
+pub use inside::{Inside, scrub_inside};
+pub use opening::Opening;
 
 /// The largest body read, in bytes, and the largest one given.
 const BODY_MAX_BYTES: usize = 64 * 1024;

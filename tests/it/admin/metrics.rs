@@ -80,7 +80,9 @@ async fn every_family_is_there_clean_and_true() {
     let answered = r#"endpoint="chat_completions",outcome="answered",status_class="2xx""#;
     assert_eq!(of("potluck_requests_total", answered), Some(3.0));
     assert_eq!(sum("potluck_requests_total"), 9.0, "{text}");
-    assert_eq!(of("potluck_attempts_total", r#"outcome="client_gone""#), Some(1.0));
+    assert_eq!(of("potluck_attempts_total", r#"outcome="client_gone",reason="none""#), Some(1.0));
+    assert_eq!(of("potluck_attempts_total", r#"outcome="key_refused",reason="account_empty""#), Some(1.0));
+    assert_eq!(of("potluck_attempts_total", r#"outcome="refused",reason="server_error""#), Some(1.0));
     assert!(sum("potluck_attempts_total") >= 6.0, "{text}");
     assert!(sum("potluck_failovers_total") >= 1.0, "{text}");
     assert_eq!(sum("potluck_unknown_cost_total"), 1.0);

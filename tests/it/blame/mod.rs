@@ -3,6 +3,7 @@
 //! Keys 0 and 1 are of one account, key 2 is of another, and the first that can serve is taken: so the keys that went up
 //! tell whether another key or another account was tried.
 
+mod everyone;
 mod hostile;
 mod inside;
 mod rows;

@@ -96,7 +96,7 @@ fn row(name: &str) -> (Goes, Does) {
         "403-region" | "403-author" | "403-country" | "403-own-key" | "404-privacy" | "404-providers" => {
             (Goes::Once, Away)
         }
-        "403-ip" => (Goes::Key, Does::Key(Health::Failed, Cause::Barred, Due::Never)),
+        "403-ip" => (Goes::Key, Does::Key(Health::Degraded, Cause::Barred, Due::In(300))),
         "403-cloudflare" | "429-cloudflare" => (Goes::Back, Does::Everyone(30)),
         "404-path" | "404-endpoints" | "404-tools" | "404-price" | "404-html" => (Goes::Back, Nothing),
         "408" | "504" | "504-aborted" | "524" | "413-image" | "413-payload" | "422" => (Goes::Back, Nothing),

@@ -88,7 +88,7 @@ async fn a_silent_upstream_is_given_up_in_time() {
     assert_eq!(house.went_up().len(), 1, "what may have been billed is not sent again");
 
     // Silence in the middle of a body.
-    for body in [chat_stream("sim/echo?fault=stall%40100"), chat("sim/echo?fault=stall%4030&chunk=10")] {
+    for body in [chat_stream("sim/echo?fault=stall%40700"), chat("sim/echo?fault=stall%40300&chunk=10")] {
         let answer = ask(&house, body).await;
         assert_eq!((answer.status, answer.whole), (200, false));
         assert!(!answer.body.is_empty());

@@ -19,9 +19,9 @@ const STRAY: &str = "sk-or-v1-57a7c4a7e57a7c4a7e57a7c4a7e57a7c4a7e57a7c4a7e57a7c
 const CLIENT: &str = "sk-client-canary-91b0aa17c3d2e4f5";
 const COOKIE: &str = "session-canary-0a1b2c3d4e5f6071";
 
-/// An error inside an answer that has begun is passed on byte for byte like every answer, with the page of the key that
-/// this one names: the one thing of a donor's that comes down.
-const PASSED_ON: &str = " 402-leaky inside=";
+/// An error behind an answer's first content is passed on byte for byte like the content, with the page of the key that this
+/// one names: the one thing of a donor's that comes down.
+const PASSED_ON: &str = "chat 402-leaky inside=2 true";
 
 impl Scene {
     /// What belongs to the secrets of keys, tokens and credentials.
@@ -83,7 +83,7 @@ async fn no_secret_comes_out_anywhere() {
         let place = format!("the answer to {what}");
         secrets.assert_not_in(&place, bytes);
         donors.assert_not_in(&place, bytes);
-        if !what.contains(PASSED_ON) {
+        if what != PASSED_ON {
             of_keys.assert_not_in(&place, bytes);
         }
     }

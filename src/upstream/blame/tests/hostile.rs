@@ -260,6 +260,7 @@ fn is_founded(status: u16, body: &Value, effect: &Effect) -> bool {
             status == 429
                 && (says(body, "limit_source", &sources) || begins(body, &["Rate limit exceeded: free-models-per-"]))
         }
+        Effect::TurnedAway { rest } => status == 429 && *rest <= secs(60) && begins(body, &["Rate limit exceeded"]),
         Effect::KeyDoubted => status == 401,
         Effect::KeyBarred => status == 403 && begins(body, &["Your IP", "IP address", "Request IP", "This IP"]),
         Effect::Affords { .. } => status == 402,

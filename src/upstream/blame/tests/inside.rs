@@ -28,7 +28,7 @@ fn the_same_rules_hold_inside() {
     let capped = Effect::KeyCapped { until };
     check(&status(403, "Key limit exceeded (monthly limit)."), Reason::KeyLimit, capped, Next::AnotherKey);
     let busy = InsideError { reason: Some("in_flight_budget_exhausted".into()), ..status(402, "") };
-    check(&busy, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(120) }, Next::AnotherAccount);
+    check(&busy, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(120) }, Next::AnotherMeanwhile);
     let heavy = InsideError { reason: Some("weight_exceeds_budget".into()), ..status(402, "") };
     check(&heavy, Reason::RequestTooHeavy, Effect::None, Next::AnotherAccount);
     let source = InsideError { limit_source: Some("openrouter_workspace_budget".into()), ..status(403, "x") };
@@ -60,6 +60,7 @@ fn providers_faults_blame_nobody() {
     passes(&status(401, "Incorrect API key provided"), Reason::Unauthorized);
     passes(&status(402, "Insufficient Balance"), Reason::PaymentRequired);
     passes(&status(403, "Forbidden"), Reason::Forbidden);
+    passes(&status(403, "Your IP address is not in the allow list of this organization."), Reason::Forbidden);
     passes(&status(404, "No endpoints found matching your data policy"), Reason::DataPolicy);
     let refused = InsideError { error_type: Some("refusal".into()), ..status(403, "User not found.") };
     passes(&refused, Reason::Moderated);

@@ -147,7 +147,7 @@ fn keys_that_cannot_pay_one_token() {
 fn too_much_in_flight() {
     let text = "This request would exceed your available credits given your current in-flight requests. Please retry.";
     let busy = |said: &Said, rest| {
-        row(said, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(rest) }, Next::AnotherAccount);
+        row(said, Reason::InFlightBudget, Effect::AccountBusy { rest: secs(rest) }, Next::AnotherMeanwhile);
     };
     let full = said(402, text)
         .meta("reason", "in_flight_budget_exhausted")
@@ -168,7 +168,7 @@ fn too_much_in_flight() {
         said(402, "This request would exceed your available credits.").after("60"),
     ] {
         let rest = secs(if said.retry_after.is_some() { 60 } else { 120 });
-        row_by_message(&said, Reason::InFlightBudget, Effect::AccountBusy { rest }, Next::AnotherAccount);
+        row_by_message(&said, Reason::InFlightBudget, Effect::AccountBusy { rest }, Next::AnotherMeanwhile);
     }
 }
 
@@ -349,6 +349,7 @@ fn without_a_model_nothing_is_remembered() {
 fn addresses_not_on_the_list() {
     let barred = |text: &str| {
         row_by_message(&said(403, text), Reason::AddressBarred, Effect::KeyBarred, Next::AnotherKey);
+        row_by_message(&said(403, text).reached(), Reason::Forbidden, Effect::None, Next::Pass);
     };
     barred("Your IP address is not in the allow list of this organization.");
     barred("IP address is not on the IP allowlist");
@@ -439,8 +440,23 @@ fn limits_of_providers() {
         own(&said(status, "Provider returned error").meta("is_byok", true).reached(), 60);
     }
     passes(&said(403, "Provider returned error").meta("is_byok", true).reached(), Reason::ProviderError);
-    passes(&said(429, "Rate limit exceeded").kind("rate_limit_exceeded"), Reason::RateLimited);
-    row_by_message(&said(429, "Rate limit exceeded").after("5"), Reason::RateLimited, Effect::None, Next::Pass);
+}
+
+#[test]
+fn limits_that_do_not_say_whose_they_are() {
+    let away = |said: &Said, rest| {
+        row_by_message(said, Reason::RateLimited, Effect::TurnedAway { rest: secs(rest) }, Next::Pass);
+    };
+    let bare = said(429, "Rate limit exceeded");
+    away(&bare, 10);
+    away(&bare.clone().kind("rate_limit_exceeded"), 10);
+    away(&bare.clone().after("5"), 5);
+    away(&bare.clone().after("100000"), 60);
+    // Somebody's own limit, a provider's words, or no words at all.
+    passes(&bare.clone().reset("1795651200000"), Reason::RateLimited);
+    passes(&bare.reached(), Reason::RateLimited);
+    passes(&said(429, "Rate limit exceeded: something-new"), Reason::RateLimited);
+    passes(&said(429, "Too many requests").kind("rate_limit_exceeded"), Reason::RateLimited);
 }
 
 #[test]
