@@ -40,6 +40,11 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This time minus `by`; saturates.
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// How long from `earlier` until this time; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -101,6 +106,18 @@ impl Day {
     /// Days since 1970-01-01.
     pub const fn number(self) -> i32 {
         self.0
+    }
+
+    /// The Monday of this day's week. Day 4 was the first Monday.
+    pub const fn monday(self) -> Self {
+        Self(self.0.saturating_sub(self.0.saturating_sub(4).rem_euclid(7)))
+    }
+
+    /// The first day of this day's month.
+    pub fn first_of_month(self) -> Self {
+        let Ok(at) = jiff::Timestamp::from_millisecond(self.start().0) else { return self };
+        let of_month = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date().day();
+        Self(self.0.saturating_sub(i32::from(of_month) - 1))
     }
 
     /// Midnight UTC at which this day begins.

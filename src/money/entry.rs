@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::pool::{AccountId, KeyId};
 use crate::upstream::Endpoint;
@@ -62,7 +64,8 @@ pub struct Tokens {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The upstream answered and the answer was passed on whole.
     Answered,
@@ -111,6 +114,74 @@ impl Outcome {
     }
 }
 
+/// A client's number; `c7` in answers. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u32);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+/// What a correction rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The upstream's own word about this attempt (`GET /generation`, a job's description).
+    Upstream,
+    /// How much the key's own `usage` has grown beyond everything else that is known. Exact for the key; which of several
+    /// attempts it belongs to is a guess.
+    Usage,
+    /// Nothing was to be learned: the worst cost that was held. True cost is that or less.
+    Estimate,
+    /// An operator's word, where nothing else was to be learned.
+    Operator,
+}
+
+impl Basis {
+    /// Every basis.
+    pub const ALL: [Self; 4] = [Self::Upstream, Self::Usage, Self::Estimate, Self::Operator];
+
+    /// The stable name used in the ledger and the admin API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Usage => "usage",
+            Self::Estimate => "estimate",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The basis of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|basis| basis.name() == name)
+    }
+}
+
+/// An attempt under way: what must be known of it when its process dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// When it was sent.
+    pub at: Timestamp,
+    /// The client request it belongs to.
+    pub request: RequestId,
+    /// First attempt is 1.
+    pub attempt: u16,
+    /// The key that is used.
+    pub key: KeyId,
+    /// The key's account, where known.
+    pub account: Option<AccountId>,
+    /// Which client asked, where clients are known.
+    pub client: Option<ClientId>,
+    /// Which endpoint is called.
+    pub endpoint: Endpoint,
+    /// The model asked for.
+    pub model: Option<Box<str>>,
+    /// The worst cost, where it is held.
+    pub held: Option<Usd>,
+}
+
 /// One attempt at serving one request with one key. Written once, never changed; a later finding is a correction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -124,6 +195,8 @@ pub struct Entry {
     pub key: KeyId,
     /// The key's account, where known by then.
     pub account: Option<AccountId>,
+    /// Which client asked, where clients are known.
+    pub client: Option<ClientId>,
     /// Which endpoint was called.
     pub endpoint: Endpoint,
     /// The model the request asked for, or the one the answer named.
@@ -134,6 +207,8 @@ pub struct Entry {
     pub tokens: Tokens,
     /// What was charged.
     pub cost: Cost,
+    /// The worst cost that was held for it; `None` when nothing was held.
+    pub held: Option<Usd>,
     /// The donor's own provider bill under BYOK (`cost_details.upstream_inference_cost`), outside OpenRouter's charge.
     pub byok: Option<Usd>,
     /// How it ended.

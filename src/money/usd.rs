@@ -77,18 +77,31 @@ impl Usd {
     /// # Errors
     /// [`UsdError::Syntax`] when the bytes are no JSON number, [`UsdError::Range`] when it does not fit.
     pub fn parse(text: &[u8]) -> Result<Self, UsdError> {
-        if text.len() > TEXT_MAX_BYTES {
-            return Err(UsdError::Syntax);
-        }
         let (negative, rest) = match text.split_first() {
             Some((b'-', rest)) => (true, rest),
             _ => (false, text),
         };
-        let number = Decimal::split(rest)?;
-        let magnitude = number.pico()?;
+        let magnitude = Decimal::split(rest)?.pico(Rounding::HalfAway)?;
         let signed = if negative { -magnitude } else { magnitude };
         i64::try_from(signed).map(Self).map_err(|_| UsdError::Range)
     }
+
+    /// Read a price: like [`Usd::parse`], but never negative, and with digits below one pico-dollar rounded up, so that
+    /// what is reckoned with it is never below the truth.
+    ///
+    /// # Errors
+    /// As [`Usd::parse`]; a sign is no part of a price.
+    pub fn parse_price(text: &[u8]) -> Result<Self, UsdError> {
+        let pico = Decimal::split(text)?.pico(Rounding::Up)?;
+        i64::try_from(pico).map(Self).map_err(|_| UsdError::Range)
+    }
+}
+
+/// What becomes of digits below one pico-dollar.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rounding {
+    HalfAway,
+    Up,
 }
 
 /// A JSON number without its sign, taken apart: digits, of which `fraction` stand behind the point, times 10^exponent.
@@ -100,6 +113,9 @@ struct Decimal<'a> {
 
 impl<'a> Decimal<'a> {
     fn split(text: &'a [u8]) -> Result<Self, UsdError> {
+        if text.len() > TEXT_MAX_BYTES {
+            return Err(UsdError::Syntax);
+        }
         let (integer, rest) = split_digits(text);
         if integer.is_empty() || (integer.len() > 1 && integer.first() == Some(&b'0')) {
             return Err(UsdError::Syntax);
@@ -119,21 +135,25 @@ impl<'a> Decimal<'a> {
         Ok(Self { integer, fraction, exponent })
     }
 
-    /// The value in pico-dollars, rounded half up (the sign is applied by the caller).
-    fn pico(&self) -> Result<i128, UsdError> {
+    /// The value in pico-dollars (the sign is applied by the caller).
+    fn pico(&self, rounding: Rounding) -> Result<i128, UsdError> {
         // How many of the digits count whole pico-dollars; the first one after decides the rounding.
         let whole = self.integer.len() as i64 + i64::from(self.exponent) + i64::from(PICO_DIGITS);
         let digits = self.integer.len() as i64 + self.fraction.len() as i64;
         let mut value: i128 = 0;
-        for (at, digit) in (0i64..).zip(self.integer.iter().chain(self.fraction)) {
-            let digit = i128::from(digit - b'0');
+        let mut text = (0i64..).zip(self.integer.iter().chain(self.fraction));
+        while let Some((at, digit)) = text.next() {
             if at < whole {
-                value = value * 10 + digit;
+                value = value * 10 + i128::from(digit - b'0');
                 if value > i128::from(i64::MAX) + 1 {
                     return Err(UsdError::Range);
                 }
             } else {
-                return Ok(if at == whole && digit >= 5 { value + 1 } else { value });
+                let more = match rounding {
+                    Rounding::HalfAway => at == whole && *digit >= b'5',
+                    Rounding::Up => *digit != b'0' || text.any(|(_, digit)| *digit != b'0'),
+                };
+                return Ok(value + i128::from(more));
             }
         }
         if value == 0 {
@@ -256,6 +276,26 @@ mod tests {
         }
         for text in ["9223372.036854775808", "1e7", "1e400", "-1e30"] {
             assert_eq!(Usd::parse(text.as_bytes()), Err(UsdError::Range), "{text}");
+        }
+    }
+
+    #[test]
+    fn prices_round_up_and_have_no_sign() {
+        for (text, pico) in [
+            ("0", 0),
+            ("0.00000015", 150_000),
+            ("0.0000000416666666666667", 41_667),
+            ("0.0000000000001", 1),
+            ("1.000000000000000000001e-12", 2),
+            ("1e-400", 1),
+            ("0e-400", 0),
+            ("2e-7", 200_000),
+            ("3", 3 * PICO),
+        ] {
+            assert_eq!(Usd::parse_price(text.as_bytes()), Ok(Usd(pico)), "{text}");
+        }
+        for text in ["-1", "-0", "+1", "", "free", "1,5", " 1", "0.5 "] {
+            assert_eq!(Usd::parse_price(text.as_bytes()), Err(UsdError::Syntax), "{text}");
         }
     }
 

@@ -53,6 +53,17 @@ proptest! {
     }
 
     #[test]
+    fn prices_are_never_rounded_down(mantissa in 0u64..=99_999_999_999_999_999, decimals in 0usize..20, exponent in -30i32..=5) {
+        let text = spelled(mantissa, decimals, exponent, false);
+        let power = exponent - decimals as i32 + 12;
+        let unit = 10i128.pow(power.unsigned_abs().min(37));
+        let mantissa = i128::from(mantissa);
+        let pico = if power >= 0 { mantissa * unit } else { (mantissa + unit - 1) / unit };
+        let expected = i64::try_from(pico).map(Usd::from_pico).map_err(|_| UsdError::Range);
+        prop_assert_eq!(Usd::parse_price(text.as_bytes()), expected, "{}", text);
+    }
+
+    #[test]
     fn javascripts_doubles_are_read_as_serde_json_reads_their_text(double in 0.0f64..1_000.0) {
         let text = serde_json::Number::from_f64(double).expect("finite").to_string();
         let amount: Usd = text.parse().expect("a JSON number");
