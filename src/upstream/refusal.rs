@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
-use crate::money::GenerationId;
+use crate::money::{GenerationId, Unbounded};
 use crate::pool::NoKey;
 
 use super::{BadRequest, Dialect, RouteRefusal};
@@ -24,6 +24,15 @@ pub enum Refusal {
         /// How many keys this request has tried.
         tried: u16,
     },
+    /// No key's limits leave what the request may cost.
+    TooDear {
+        /// The output tokens it asked for, or those of the model when it named none.
+        asked: Option<u64>,
+        /// How many the limits of the richest key allow; `None` when tokens alone do not decide.
+        affordable: Option<u64>,
+    },
+    /// Nobody can say what the request may cost, and every key that could serve it has limits on money.
+    Unbounded(Unbounded),
     /// Keys were tried and refused until the bound on attempts was reached.
     OutOfAttempts,
     /// The call is not let through.
@@ -103,6 +112,11 @@ impl Refusal {
             Self::Internal => 500,
             Self::UpstreamUnreachable | Self::UpstreamBroken => 502,
             Self::UpstreamTimeout => 504,
+            Self::TooDear { .. } => 402,
+            Self::Unbounded(_) => 400,
+            Self::NoKey { reason: NoKey::TooDear { .. }, .. } => 402,
+            Self::NoKey { reason: NoKey::Unbounded, .. } => 400,
+            Self::NoKey { reason: NoKey::ModelNotAllowed, .. } => 403,
             Self::NoKey { .. } | Self::OutOfAttempts | Self::BodyBudget | Self::LedgerFull | Self::JobKeyUnwell => 503,
         }
     }
@@ -117,7 +131,13 @@ impl Refusal {
                 NoKey::AllFailed => "all_keys_failed",
                 NoKey::Mixed => "no_key_available",
                 NoKey::NoneLeft => "no_key_left",
+                NoKey::AllBusy => "all_keys_busy",
+                NoKey::TooDear { .. } => "request_too_dear",
+                NoKey::Unbounded => "cost_unbounded",
+                NoKey::ModelNotAllowed => "model_not_allowed",
             },
+            Self::TooDear { .. } => "request_too_dear",
+            Self::Unbounded(_) => "cost_unbounded",
             Self::OutOfAttempts => "out_of_attempts",
             Self::Route(RouteRefusal::NotFound) => "not_found",
             Self::Route(RouteRefusal::Blocked(_)) => "blocked_path",
@@ -147,6 +167,13 @@ impl Refusal {
     pub fn message(&self) -> Cow<'static, str> {
         let fixed = match self {
             Self::NoKey { reason, until, tried, .. } => return no_key(*reason, *until, *tried).into(),
+            Self::Unbounded(why) => {
+                return format!(
+                    "every key that could serve this has a limit on money, and this request's cost has none: {why}"
+                )
+                .into();
+            }
+            Self::TooDear { asked, affordable } => return too_dear(*asked, *affordable).into(),
             Self::Route(why) => return route(*why),
             Self::BadRequest(bad) => return bad.to_string().into(),
             Self::BodyTooLarge { max } => {
@@ -174,6 +201,7 @@ impl Refusal {
     /// Seconds after which another try makes sense, where that is known; at least 1.
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
+            Self::NoKey { reason: NoKey::AllBusy, .. } => Some(BUSY_RETRY_S),
             Self::NoKey { until, now, .. } => {
                 until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
             }
@@ -201,10 +229,35 @@ fn no_key(reason: NoKey, until: Option<Timestamp>, tried: u16) -> String {
         NoKey::Mixed => "no key of the pool can serve now: some are out of credit, the others limited or resting",
         NoKey::NoneLeft if tried == 0 => "no key of the pool may use this model",
         NoKey::NoneLeft => "no key of the pool could serve this request: a smaller one, or another model, may pass",
+        NoKey::AllBusy => {
+            "every key that could serve this has as much under way as its donor allows: try again in a moment"
+        }
+        NoKey::TooDear { .. } => "this request may cost more than the limits of any key leave: ask for fewer tokens",
+        NoKey::Unbounded => {
+            "nobody can say what this request may cost, and every key that is left has a limit on money"
+        }
+        NoKey::ModelNotAllowed => "no donor allows this model: choose another one",
     };
     match until {
         Some(until) => format!("{what}; the first is due back at {until}"),
         None => what.to_owned(),
+    }
+}
+
+/// In OpenRouter's own words, which clients know how to read.
+fn too_dear(asked: Option<u64>, affordable: Option<u64>) -> String {
+    let asked = asked.map_or_else(String::new, |asked| format!(" You requested up to {asked} tokens, but"));
+    match affordable {
+        None => "This request requires more credits than the limits of any key in this pool leave.".to_owned(),
+        Some(0) => {
+            "This request requires more credits than the limits of any key in this pool leave, whatever max_tokens is: \
+             send less, or choose a cheaper model."
+                .to_owned()
+        }
+        Some(tokens) => {
+            let asked = if asked.is_empty() { " You".to_owned() } else { asked };
+            format!("This request requires more credits, or fewer max_tokens.{asked} can only afford {tokens}.")
+        }
     }
 }
 
@@ -248,6 +301,15 @@ fn chat(refusal: &Refusal) -> Value {
     // Clients wait for this one in OpenRouter's own words.
     if matches!(refusal, Refusal::GenerationNotFound(_)) {
         return json!({"error": {"message": refusal.message(), "code": refusal.status()}});
+    }
+    if let Refusal::TooDear { asked, affordable } = refusal {
+        let metadata = json!({
+            "error_type": "payment_required",
+            "reason": refusal.code(),
+            "requested_tokens": asked,
+            "affordable_tokens": affordable,
+        });
+        return json!({"error": {"message": refusal.message(), "code": refusal.status(), "metadata": metadata}});
     }
     let kind = match refusal.status() {
         404 => "not_found_error",

@@ -76,6 +76,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether a key with more money would serve the same request.
+    pub const fn is_about_size(self) -> bool {
+        matches!(self, Self::OutputTooDear | Self::InputTooDear | Self::RequestTooHeavy)
+    }
+
     /// Every reason, for metrics and tests.
     pub const ALL: [Self; 35] = [
         Self::RequestInvalid,

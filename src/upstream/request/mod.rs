@@ -1,15 +1,22 @@
 //! What potluck must know of a request before choosing a key for it. The body itself is forwarded as it came.
 
 mod body;
+mod clamp;
+mod extras;
 mod fault;
 mod form;
 mod history;
+mod media;
 mod policy;
 mod skeleton;
+mod spending;
 #[cfg(test)]
 mod tests;
 
+pub use clamp::clamp_max_tokens;
 pub use fault::{BadRequest, BodyFault, FIELD_MAX_BYTES};
+pub use spending::Spending;
+pub(crate) use spending::{Facts, Files, Search};
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -26,6 +33,8 @@ use skeleton::skeleton;
 pub struct RequestFacts {
     /// The model asked for.
     pub model: Option<Box<str>>,
+    /// The models it may end up with otherwise (`models`).
+    pub fallbacks: Vec<Box<str>>,
     /// [`Lane::Free`] only if the model and every fallback is free.
     pub lane: Lane,
     /// The client asked for an event stream.
@@ -38,8 +47,14 @@ pub struct RequestFacts {
 
 impl RequestFacts {
     /// A body that cannot be read: an upload, or compressed.
-    const UNKNOWN: Self =
-        Self { model: None, lane: Lane::Paid, stream: false, conversation: None, provider_restricted: false };
+    const UNKNOWN: Self = Self {
+        model: None,
+        fallbacks: Vec::new(),
+        lane: Lane::Paid,
+        stream: false,
+        conversation: None,
+        provider_restricted: false,
+    };
 }
 
 /// Read the facts of a request to `endpoint`, and refuse what may not go upstream.
@@ -57,7 +72,8 @@ pub fn read_request(
     salt: u64,
 ) -> Result<RequestFacts, BadRequest> {
     let whole = body;
-    let body = &*skeleton(whole);
+    let skeleton = skeleton(whole);
+    let body = &*skeleton.text;
     let fields = match Body::read(body) {
         Ok(fields) => fields,
         // What begins like an object is never taken for an upload: some readers forgive more than ours.
@@ -68,6 +84,7 @@ pub fn read_request(
     policy::check(endpoint, &fields, body)?;
     Ok(RequestFacts {
         model: string(fields.model).map(|model| model.into()),
+        fallbacks: list(fields.models).into_iter().filter_map(|model| string(Some(model))).map(Into::into).collect(),
         lane: lane(&fields),
         stream: fields.stream.is_some_and(|stream| stream.get() == "true"),
         conversation: history::conversation(endpoint, &fields, headers, salt),

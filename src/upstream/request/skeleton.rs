@@ -17,13 +17,39 @@ const END_BYTES: usize = 64;
 /// Strings up to here are left whole.
 const STRING_MAX_BYTES: usize = KEPT_BYTES + 2 * END_BYTES;
 
+/// A body without its bulk, and where that was.
+pub(super) struct Skeleton<'a> {
+    /// What is left.
+    pub(super) text: Cow<'a, [u8]>,
+    /// What was left out, in order.
+    cuts: Vec<Cut>,
+}
+
+struct Cut {
+    /// Where in what is left.
+    at: usize,
+    /// How many bytes.
+    bytes: usize,
+}
+
+impl Skeleton<'_> {
+    /// How many bytes were left out of this part of [`Skeleton::text`]; 0 for text from elsewhere.
+    pub(super) fn left_out(&self, part: &str) -> usize {
+        let start = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+        let Some(end) = start.checked_add(part.len()).filter(|end| *end <= self.text.len()) else { return 0 };
+        let first = self.cuts.partition_point(|cut| cut.at < start);
+        self.cuts.iter().skip(first).take_while(|cut| cut.at < end).map(|cut| cut.bytes).sum()
+    }
+}
+
 /// The body with every long string cut down to its beginning, its length and a trace of its end.
 ///
 /// What is JSON stays JSON of the same shape, and what is not does not become it, as far as the parts left in can tell:
 /// bytes within the middle of a long string are not looked at. Keys count as strings.
-pub(super) fn skeleton(body: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn skeleton(body: &[u8]) -> Skeleton<'_> {
+    let mut cuts = Vec::new();
     if body.len() < BODY_MIN_BYTES {
-        return Cow::Borrowed(body);
+        return Skeleton { text: Cow::Borrowed(body), cuts };
     }
     let mut out = Vec::new();
     let (mut copied, mut at) = (0, 0);
@@ -36,16 +62,17 @@ pub(super) fn skeleton(body: &[u8]) -> Cow<'_, [u8]> {
             let text = body.get(start..end).unwrap_or_default();
             let kept = whole_characters(text);
             out.extend_from_slice(body.get(copied..start + kept).unwrap_or_default());
+            cuts.push(Cut { at: out.len(), bytes: text.len() - kept });
             out.extend_from_slice(format!("~{}~", text.len()).as_bytes());
             out.extend(text.iter().rev().take(END_BYTES).filter(|b| b.is_ascii_alphanumeric()));
             copied = end;
         }
     }
     if copied == 0 {
-        return Cow::Borrowed(body);
+        return Skeleton { text: Cow::Borrowed(body), cuts };
     }
     out.extend_from_slice(body.get(copied..).unwrap_or_default());
-    Cow::Owned(out)
+    Skeleton { text: Cow::Owned(out), cuts }
 }
 
 /// Where the string that begins at `start` ends: the place of its closing quote.
@@ -88,6 +115,10 @@ mod tests {
 
     use super::*;
 
+    fn bones(body: &[u8]) -> Vec<u8> {
+        skeleton(body).text.into_owned()
+    }
+
     /// The same value with its long strings told apart only as far as a skeleton does.
     fn shape(value: &Value) -> Value {
         match value {
@@ -118,7 +149,7 @@ mod tests {
     fn long_texts_go_and_the_rest_stays() {
         let long = "x".repeat(1 << 20);
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{long}"}}],"stream":true}}"#);
-        let skeleton = skeleton(body.as_bytes());
+        let skeleton = bones(body.as_bytes());
         assert!(skeleton.len() < 1400, "{}", skeleton.len());
         let read: Value = serde_json::from_slice(&skeleton).expect("JSON");
         assert_eq!((&read["model"], &read["stream"]), (&json!("m"), &json!(true)));
@@ -128,16 +159,31 @@ mod tests {
     #[test]
     fn texts_that_begin_alike_stay_different() {
         let body = |end: &str| format!(r#"{{"a":"{}{end}"}}"#, "same ".repeat(2000));
-        let [one, other] = [body("one "), body("two ")].map(|body| skeleton(body.as_bytes()).into_owned());
+        let [one, other] = [body("one "), body("two ")].map(|body| bones(body.as_bytes()));
         assert!(one != other && one.len() < 1300);
-        let longer = skeleton(body("more one ").as_bytes()).into_owned();
+        let longer = bones(body("more one ").as_bytes());
         assert!(longer != one);
+    }
+
+    #[test]
+    fn what_was_left_out_is_known_by_place() {
+        let body = format!(r#"{{"a":"{}","b":["short","{}"],"c":1}}"#, "x".repeat(5000), "y".repeat(3000));
+        let skeleton = skeleton(body.as_bytes());
+        let text = std::str::from_utf8(&skeleton.text).expect("UTF-8");
+        let part = |from: &str, to: &str| &text[text.find(from).expect("there")..text.find(to).expect("there")];
+        let cut = |length| length - KEPT_BYTES;
+        assert_eq!(skeleton.left_out(text), cut(5000) + cut(3000));
+        assert_eq!(skeleton.left_out(part("\"a\"", "\"b\"")), cut(5000));
+        assert_eq!(skeleton.left_out(part("\"b\"", "\"c\"")), cut(3000));
+        assert_eq!(skeleton.left_out(part("\"short", ",\"y")), 0);
+        assert_eq!(skeleton.left_out(part("\"c\"", "}")), 0);
+        assert_eq!(skeleton.left_out("text from elsewhere"), 0);
     }
 
     #[test]
     fn a_string_without_an_end_is_left_to_the_reader() {
         let body = [b"{\"a\":\"".as_slice(), &[b'x'; 9000], b"\\"].concat();
-        assert_eq!(skeleton(&body), body);
+        assert_eq!(bones(&body), body);
     }
 
     proptest! {
@@ -154,7 +200,7 @@ mod tests {
                     false => c.encode_utf16(&mut [0; 2]).iter().map(|u| format!("\\u{u:04x}")).collect(),
                 }).collect();
             }
-            let bones = skeleton(text.as_bytes());
+            let bones = bones(text.as_bytes());
             prop_assert!(bones.len() <= text.len() + 32);
             let raw: Box<serde_json::value::RawValue> = serde_json::from_slice(&bones).expect("still JSON");
             if !escaped {
@@ -165,7 +211,7 @@ mod tests {
 
         #[test]
         fn no_bytes_are_a_panic(body in prop::collection::vec(prop::sample::select(&b"\"\\ux{}[]:, \xC3\xA9"[..]), 0..9000)) {
-            let bones = skeleton(&body);
+            let bones = bones(&body);
             prop_assert!(bones.len() <= body.len() + 32 * (body.len() / STRING_MAX_BYTES + 1));
         }
     }
