@@ -7,14 +7,16 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::StoreError;
 use super::master_key::prepare_directory;
 
-/// A claim on a database file, given up when it is dropped or its process ends.
-#[derive(Debug)]
+/// A claim on a database file, given up when its last clone is dropped or its process ends.
+#[derive(Clone, Debug)]
 pub struct Claim {
     _file: Arc<File>,
+    held: Arc<AtomicBool>,
 }
 
 impl Claim {
@@ -25,7 +27,7 @@ impl Claim {
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: Arc::new(file) }),
+            Ok(()) => Ok(Self { _file: Arc::new(file), held: Arc::new(AtomicBool::new(true)) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(StoreError::file(path, &error)),
         }
@@ -37,15 +39,20 @@ impl Claim {
     /// When the claim cannot be waited for.
     pub fn succeed(path: &Path) -> Result<Self, StoreError> {
         let file = Arc::new(open(path)?);
-        let waiting = Arc::clone(&file);
-        let wait = move || {
-            if let Err(error) = waiting.lock() {
-                tracing::error!(%error, "the claim on the database could not be taken over");
-            }
+        let held = Arc::<AtomicBool>::default();
+        let (waiting, taken) = (Arc::clone(&file), Arc::clone(&held));
+        let wait = move || match waiting.lock() {
+            Ok(()) => taken.store(true, Ordering::Release),
+            Err(error) => tracing::error!(%error, "the claim on the database could not be taken over"),
         };
         let thread = std::thread::Builder::new().name("store-claim".to_owned()).spawn(wait);
         thread.map_err(|error| StoreError::file(path, &error))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, held })
+    }
+
+    /// Whether nobody else works with the database any more.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Whether a process has the database at `path` now.
@@ -84,7 +91,11 @@ mod tests {
         assert!(matches!(Claim::take(&path), Err(StoreError::InUse { path: p }) if p == path));
         let second = Claim::succeed(&path).expect("it may wait");
         assert!(Claim::is_taken(&path).expect("readable"));
+        assert!(first.is_held() && !second.is_held());
         drop(first);
+        while !second.is_held() {
+            std::thread::yield_now();
+        }
         // The waiting thread holds the file until it has the lock, so the claim goes from one to the other and is free
         // only when both are gone.
         drop(second);

@@ -1,16 +1,22 @@
 //! The calls the writer carries out for somebody who waits. This set, not SQL, is what another kind of store would have
 //! to offer.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
+use crate::money::{Limits, PurseFigures, UsageCheck};
 use crate::pool::{AccountId, Health, KeyId};
 
 use super::error::StoreError;
-use super::record::{Job, NewKey, Settlement};
+use super::leases::Leases;
+use super::purse::{self, Ask};
+use super::record::{Buried, Grant, Job, NewKey, Recovered, Settlement};
+use super::rollup::{self, Step};
 use super::seal::Sealer;
-use super::{keys, ledger, query};
+use super::{epochs, keys, ledger, limits, query};
 
 /// Where an answer goes. Dropped without one, the caller hears that the write failed.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -34,6 +40,20 @@ pub(super) enum Command {
     RetryLater { id: u64, due_at: Option<Timestamp>, reply: Reply<()> },
     /// Bind a job to its key.
     AddJob { job: Job, reply: Reply<()> },
+    /// Set what a donor allows.
+    SetLimits { id: KeyId, limits: Box<Limits>, reply: Reply<PurseFigures> },
+    /// Look at a key's money.
+    Purse { id: KeyId, reply: Reply<PurseFigures> },
+    /// Lease headroom.
+    Draw { ask: Ask, reply: Reply<Grant> },
+    /// Take over what processes that are gone have left.
+    Bury { reply: Reply<Vec<Buried>> },
+    /// Account for what they had leased of a key.
+    Absolve { key: KeyId, found: Option<Recovered>, reply: Reply<()> },
+    /// Note how a key's own usage compares with the ledger.
+    SaveUsageCheck { id: KeyId, check: UsageCheck, reply: Reply<()> },
+    /// Roll up some old entries.
+    RollUp { step: Step, reply: Reply<Step> },
     /// Nothing: to be told when everything before is durable.
     Flush { reply: Reply<()> },
 }
@@ -65,12 +85,20 @@ impl From<rusqlite::Error> for Failed {
 /// An answer held back until the transaction is durable.
 pub(super) type Answer = Box<dyn FnOnce()>;
 
+/// What calls are carried out with.
+pub(super) struct Desk<'a> {
+    pub sealer: &'a Sealer,
+    pub leases: &'a mut Leases,
+    pub now: Timestamp,
+    pub first_lookup: Duration,
+}
+
 impl Command {
     /// Carry the call out within `transaction`. An error is the whole transaction's.
-    pub(super) fn run(self, transaction: &mut Transaction<'_>, sealer: &Sealer) -> rusqlite::Result<Answer> {
+    pub(super) fn run(self, transaction: &mut Transaction<'_>, desk: &mut Desk<'_>) -> rusqlite::Result<Answer> {
         match self {
             Self::AddKey { key, at, reply } => within(transaction, reply, |c| {
-                let id = keys::add(c, sealer, &key)?;
+                let id = keys::add(c, desk.sealer, &key)?;
                 keys::audit(c, at, "key_added", id, key.label.as_deref())?;
                 Ok(id)
             }),
@@ -90,7 +118,37 @@ impl Command {
                 within(transaction, reply, |c| ledger::retry_later(c, id, due_at))
             }
             Self::AddJob { job, reply } => within(transaction, reply, |c| Ok(query::add_job(c, &job)?)),
+            Self::SaveUsageCheck { id, check, reply } => {
+                within(transaction, reply, |c| keys::save_usage_check(c, id, &check))
+            }
+            Self::RollUp { step, reply } => within(transaction, reply, |c| Ok(rollup::step(c, step, desk.now)?)),
             Self::Flush { reply } => within(transaction, reply, |_| Ok(())),
+            money => money.run_money(transaction, desk),
+        }
+    }
+
+    /// The calls about limits and leases.
+    fn run_money(self, transaction: &mut Transaction<'_>, desk: &mut Desk<'_>) -> rusqlite::Result<Answer> {
+        let Desk { leases, now, first_lookup, .. } = desk;
+        let (now, today) = (*now, now.day());
+        match self {
+            Self::SetLimits { id, limits, reply } => within(transaction, reply, |c| {
+                limits::save(c, id, &limits)?;
+                keys::audit(c, now, "limits_set", id, Some(&limits::told(&limits)))?;
+                Ok(purse::of_key(c, id, leases, today)?)
+            }),
+            Self::Purse { id, reply } => within(transaction, reply, |c| {
+                limits::caps(c, id)?.ok_or(StoreError::NoSuchKey(id))?;
+                Ok(purse::of_key(c, id, leases, today)?)
+            }),
+            Self::Draw { ask, reply } => within(transaction, reply, |c| purse::draw(c, leases, &ask)),
+            Self::Bury { reply } => {
+                within(transaction, reply, |c| Ok(epochs::bury(c, leases.epoch(), now, *first_lookup)?))
+            }
+            Self::Absolve { key, found, reply } => {
+                within(transaction, reply, |c| epochs::absolve(c, key, found.as_ref()))
+            }
+            other => unreachable!("{other:?} is not about limits and leases"),
         }
     }
 
@@ -116,7 +174,10 @@ fn within<T: 'static>(
             savepoint.finish()?;
             Err(error)
         }
-        Err(Failed::Broken(error)) => return Err(error),
+        Err(Failed::Broken(error)) => {
+            drop(reply.send(Err(StoreError::unwritable(&error))));
+            return Err(error);
+        }
     };
     // Nobody may be waiting any more: the call is carried out all the same.
     Ok(Box::new(move || drop(reply.send(result))))

@@ -56,6 +56,9 @@ pub enum StoreError {
     /// There is no such entry in suspense.
     #[error("no entry {0} in suspense")]
     NoSuchSuspense(u64),
+    /// The answer would be too long.
+    #[error("the answer would have more than {0} lines: ask for fewer days, or for one key")]
+    TooMuch(usize),
     /// Too many calls are waiting for the store.
     #[error("the store is busy")]
     Busy,

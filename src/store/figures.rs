@@ -1,4 +1,5 @@
-//! Sums over ledger entries: by day and key, by key, and of the whole pool. Written in the entries' own transaction.
+//! Sums over ledger entries: by day and key, by key, and of the whole pool; finer ones in [`cells`](super::cells). Written
+//! in the entries' own transaction.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,10 @@ use crate::clock::Day;
 use crate::money::{Outcome, Usd};
 use crate::pool::KeyId;
 
+use super::cells::{self, Cell, Place, Table};
 use super::column::{count, uncount};
 use super::record::TokenTotals;
+use super::row::Line;
 
 /// The row that holds the whole pool. SQLite numbers keys from 1.
 pub(super) const POOL: KeyId = KeyId(0);
@@ -49,23 +52,18 @@ impl Figures {
         Ok(Self::from_columns(columns))
     }
 
-    /// Add `other`. A sum beyond 64 bits is held at the limit and reported: the books say so rather than stop, and
-    /// `verify` will not find them in balance.
+    /// Add `other`.
     pub(super) fn add(&mut self, other: &Self) {
         let mut sums = self.columns();
-        for (sum, more) in sums.iter_mut().zip(other.columns()) {
-            *sum = sum.checked_add(more).unwrap_or_else(|| {
-                tracing::error!("a ledger total is beyond what can be counted");
-                sum.saturating_add(more)
-            });
-        }
+        sum(&mut sums, &other.columns());
         *self = Self::from_columns(sums);
     }
 
-    pub(super) fn count_outcome(&mut self, outcome: Outcome) {
+    /// Count so many attempts that ended so.
+    pub(super) fn count_outcomes(&mut self, outcome: Outcome, attempts: i64) {
         if let Some(counter) = Outcome::ALL.iter().position(|o| *o == outcome).and_then(|at| self.outcomes.get_mut(at))
         {
-            *counter += 1;
+            *counter += attempts;
         }
     }
 
@@ -88,16 +86,42 @@ impl Figures {
     }
 }
 
+/// Add up, column by column. A sum beyond 64 bits is held at the limit and reported: the books say so rather than stop,
+/// and `verify` will not find them in balance.
+pub(super) fn sum<const N: usize>(sums: &mut [i64; N], more: &[i64; N]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum = sum.checked_add(*more).unwrap_or_else(|| {
+            tracing::error!("a ledger total is beyond what can be counted");
+            sum.saturating_add(*more)
+        });
+    }
+}
+
 /// What a transaction adds to the sums.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     by_day: BTreeMap<(Day, KeyId), Figures>,
+    cells: BTreeMap<Place, Cell>,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, day: Day, key: KeyId, figures: &Figures) {
-        self.by_day.entry((day, key)).or_default().add(figures);
-        self.by_day.entry((day, POOL)).or_default().add(figures);
+    /// Add a line's figures.
+    pub(super) fn add(&mut self, line: &Line<'_>) {
+        self.add_cell(Place::of(line), &Cell::of(line));
+    }
+
+    /// Add many lines' figures.
+    pub(super) fn add_cell(&mut self, place: Place, cell: &Cell) {
+        let figures = cell.figures(place.outcome);
+        for key in [place.key, POOL] {
+            self.by_day.entry((place.day, key)).or_default().add(&figures);
+        }
+        self.cells.entry(place).or_default().add(cell);
+    }
+
+    /// The sums by day, key, model, client and outcome.
+    pub(super) fn cells(&self) -> &BTreeMap<Place, Cell> {
+        &self.cells
     }
 
     /// The sums by day and key, the pool's among them.
@@ -122,7 +146,7 @@ impl Tally {
         for (key, more) in self.by_key() {
             add_to(connection, READ_KEY, WRITE_KEY, &[i64::from(key.0)], &more)?;
         }
-        Ok(())
+        cells::write(connection, Table::DayModels, &self.cells)
     }
 }
 
@@ -151,16 +175,6 @@ fn add_to(
     sum.add(more);
     let values = place.iter().copied().chain(sum.columns());
     connection.prepare_cached(write)?.execute(params_from_iter(values)).map(drop)
-}
-
-/// The figures of one entry's tokens and amounts; counts of requests and outcomes are the caller's.
-pub(super) fn amounts(tokens: [Option<i64>; 4], pico: Option<i64>, byok: Option<i64>) -> Figures {
-    Figures {
-        tokens: tokens.map(Option::unwrap_or_default),
-        pico: pico.unwrap_or_default(),
-        byok: byok.unwrap_or_default(),
-        ..Figures::default()
-    }
 }
 
 /// Token counts in column order.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use crate::clock::Timestamp;
-use crate::money::Usd;
+use crate::clock::{Day, Timestamp};
+use crate::money::{PurseFigures, UsageCheck, Usd};
 use crate::pool::{AccountId, Cause, Health, KeyId, KeyState};
 use crate::secret::Fingerprint;
 
@@ -14,6 +14,7 @@ use super::command::Failed;
 use super::error::StoreError;
 use super::record::{Loaded, NewKey, StoredKey};
 use super::seal::Sealer;
+use super::{limits, purse};
 
 /// Store a key. Its id is part of what its sealed text is bound to, so the row is made first and the text put in then.
 pub(super) fn add(connection: &Connection, sealer: &Sealer, key: &NewKey) -> Result<KeyId, Failed> {
@@ -40,6 +41,7 @@ pub(super) fn add(connection: &Connection, sealer: &Sealer, key: &NewKey) -> Res
     let sealed = sealer.seal_key(id, &key.credential).map_err(StoreError::from)?;
     connection.prepare_cached("UPDATE keys SET sealed = ?2 WHERE id = ?1")?.execute((id.0, sealed))?;
     save_state(connection, id, &key.state)?;
+    limits::save(connection, id, &key.limits)?;
     Ok(id)
 }
 
@@ -106,23 +108,61 @@ pub(super) fn any(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM keys LIMIT 1")?.exists([])
 }
 
+/// Note how a key's own usage compares with the ledger.
+pub(super) fn save_usage_check(connection: &Connection, id: KeyId, check: &UsageCheck) -> Result<(), Failed> {
+    let UsageCheck { at, usage, settled, before, elsewhere, drift } = check;
+    let [usage, settled, before, elsewhere, drift] =
+        [usage, settled, before, elsewhere, drift].map(|usd| usd.as_pico());
+    let changed = connection
+        .prepare_cached(
+            "UPDATE keys SET usage_at = ?2, usage_total = ?3, usage_settled = ?4, usage_before = ?5,              usage_elsewhere = ?6, usage_drift = ?7 WHERE id = ?1",
+        )?
+        .execute((id.0, at.as_millis(), usage, settled, before, elsewhere, drift))?;
+    match changed {
+        0 => Err(StoreError::NoSuchKey(id).into()),
+        _ => Ok(()),
+    }
+}
+
+/// How a key's own usage compared with the ledger when somebody last looked.
+pub(super) fn usage_check(connection: &Connection, id: KeyId) -> Result<Option<UsageCheck>, StoreError> {
+    let check = connection
+        .prepare_cached(
+            "SELECT usage_at, usage_total, usage_settled, usage_before, usage_elsewhere, usage_drift FROM keys              WHERE id = ?1",
+        )?
+        .query_row((id.0,), |row| read_usage_check(row, 0))
+        .optional()?;
+    Ok(check.flatten())
+}
+
+fn read_usage_check(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<UsageCheck>> {
+    let Some(at) = maybe_time(row, from)? else { return Ok(None) };
+    let usd = |at: usize| row.get(from + at).map(Usd::from_pico);
+    Ok(Some(UsageCheck { at, usage: usd(1)?, settled: usd(2)?, before: usd(3)?, elsewhere: usd(4)?, drift: usd(5)? }))
+}
+
 /// Everything about keys and accounts.
-pub(super) fn load(connection: &Connection, sealer: &Sealer) -> Result<Loaded, StoreError> {
+pub(super) fn load(connection: &Connection, sealer: &Sealer, today: Day) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
     let mut accounts = connection.prepare_cached("SELECT id, name FROM accounts ORDER BY id")?;
     for account in accounts.query_map([], |row| Ok((AccountId(row.get(0)?), row.get(1)?)))? {
         loaded.accounts.push(account?);
     }
-    let mut keys = connection.prepare_cached(
-        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0), \
-         health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining \
-         FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
-    )?;
+    let mut purses = purse::of_all(connection, today)?;
+    let mut keys = connection.prepare_cached(&format!(
+        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0),          health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining, {},          usage_at, usage_total, usage_settled, usage_before, usage_elsewhere, usage_drift          FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
+        limits::COLUMNS
+    ))?;
     let mut rows = keys.query([])?;
     while let Some(row) = rows.next()? {
         let id = column::key(row, 0)?;
         match read_key(row, id, sealer)? {
-            Some(key) => loaded.keys.push(key),
+            Some(key) => {
+                let spent = Usd::from_pico(row.get(8)?);
+                let purse = PurseFigures { total: spent, ..purses.remove(&id).unwrap_or_default() };
+                let usage = read_usage_check(row, STATE + STATE_WIDTH + limits::WIDTH)?;
+                loaded.keys.push(StoredKey { id, key, spent, purse, usage });
+            }
             None => {
                 tracing::error!(key = %id, "this key's row was changed and does not open: not served, left as it is");
                 loaded.damaged.push(id);
@@ -132,22 +172,27 @@ pub(super) fn load(connection: &Connection, sealer: &Sealer) -> Result<Loaded, S
     Ok(loaded)
 }
 
+/// Where a loaded row's state begins, and how many columns it has.
+const STATE: usize = 9;
+const STATE_WIDTH: usize = 10;
+
 /// `None` when the sealed text does not open in this row.
-fn read_key(row: &Row<'_>, id: KeyId, sealer: &Sealer) -> Result<Option<StoredKey>, StoreError> {
+fn read_key(row: &Row<'_>, id: KeyId, sealer: &Sealer) -> Result<Option<NewKey>, StoreError> {
     let fingerprint = Fingerprint(row.get(1)?);
     let sealed: Vec<u8> = row.get(2)?;
     let Some(credential) = sealer.open_key(id, &fingerprint, &sealed) else { return Ok(None) };
-    let key = NewKey {
+    // What cannot be read must become neither a healthy state nor the absence of limits.
+    let damaged = |what: &str, error| StoreError::damaged(format!("the {what} of key {id}: {error}"));
+    Ok(Some(NewKey {
         credential: Arc::new(credential),
         label: row.get(3)?,
         donor_id: row.get(4)?,
         donor_name: row.get(5)?,
         account: row.get::<_, Option<u32>>(6)?.map(AccountId),
+        limits: limits::read(row, STATE + STATE_WIDTH).map_err(|error| damaged("limits", error))?,
+        state: read_state(row, STATE).map_err(|error| damaged("state", error))?,
         added_at: time(row, 7)?,
-        // A state that cannot be read must not become a healthy one.
-        state: read_state(row, 9).map_err(|error| StoreError::damaged(format!("the state of key {id}: {error}")))?,
-    };
-    Ok(Some(StoredKey { id, key, spent: Usd::from_pico(row.get(8)?) }))
+    }))
 }
 
 fn read_state(row: &Row<'_>, from: usize) -> rusqlite::Result<KeyState> {

@@ -8,55 +8,120 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::Connection;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{Cost, Entry, RequestId};
+use crate::money::{Basis, Cost, Entry, Outcome, RequestId, Usd};
 use crate::pool::KeyId;
 
 use super::column;
 use super::command::Failed;
 use super::error::StoreError;
-use super::figures::{Figures, Tally, amounts, token_columns};
-use super::record::Settlement;
+use super::figures::{Tally, token_columns};
+use super::record::{Recovered, Settlement};
+use super::row::{COLUMNS, Heads, Line};
+
+/// Where a correction stands in the place of an endpoint's name when no attempt is known.
+pub(super) const NO_ENDPOINT: &str = "none";
+
+/// Lines being written in one transaction, with everything that follows from them.
+struct Lines<'c> {
+    connection: &'c Connection,
+    /// Numbers grow without gaps where nothing was rolled up; the last line is never rolled up, so none is given twice.
+    next: i64,
+    tally: Tally,
+    heads: Heads,
+    starts: BTreeMap<Day, i64>,
+}
+
+impl<'c> Lines<'c> {
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let last: Option<i64> =
+            connection.prepare_cached("SELECT max(id) FROM entries")?.query_row([], |row| row.get(0))?;
+        let next = last.unwrap_or_default() + 1;
+        Ok(Self { connection, next, tally: Tally::default(), heads: Heads::default(), starts: BTreeMap::new() })
+    }
+
+    /// The new line's number, or `None` when that attempt or correction is in the ledger already.
+    fn add(&mut self, line: Line<'_>) -> rusqlite::Result<Option<i64>> {
+        let id = self.next;
+        let line = Line { id, ..line };
+        if !self.heads.append(self.connection, &line)? {
+            return Ok(None);
+        }
+        self.next += 1;
+        self.tally.add(&line);
+        self.starts.entry(line.day).or_insert(id);
+        Ok(Some(id))
+    }
+
+    fn finish(self) -> rusqlite::Result<()> {
+        let mut start = self
+            .connection
+            .prepare_cached("INSERT INTO day_starts (day, entry) VALUES (?1, ?2) ON CONFLICT (day) DO NOTHING")?;
+        for (day, id) in &self.starts {
+            start.execute((day.number(), id))?;
+        }
+        self.heads.write(self.connection)?;
+        self.tally.write(self.connection)
+    }
+}
 
 /// Book attempts, each exactly once: one that is there already (its transaction survived a crash after all) is left
-/// as it is.
-pub(super) fn book(connection: &Connection, entries: &[Entry], first_lookup: Duration) -> rusqlite::Result<()> {
-    let mut tally = Tally::default();
-    let mut first_of_day = BTreeMap::new();
+/// as it is. How many were new.
+pub(super) fn book<'e>(
+    connection: &Connection,
+    entries: impl Iterator<Item = &'e Entry>,
+    first_lookup: Duration,
+) -> rusqlite::Result<u64> {
+    let mut entries = entries.peekable();
+    if entries.peek().is_none() {
+        return Ok(0);
+    }
+    let mut lines = Lines::begin(connection)?;
+    let mut booked = 0;
     for entry in entries {
         let opens = entry.attempt == 1 || !is_known(connection, entry.request)?;
-        let Some(id) = insert_attempt(connection, entry, opens)? else {
+        let Some(id) = lines.add(attempt(entry, opens))? else {
             tracing::warn!(request = %entry.request, attempt = entry.attempt, "this attempt is in the ledger already");
             continue;
         };
-        first_of_day.entry(entry.at.day()).or_insert(id);
-        let mut figures = amounts(token_columns(&entry.tokens), pico(entry.cost), byok(entry));
-        figures.requests = i64::from(opens);
-        figures.count_outcome(entry.outcome);
-        tally.add(entry.at.day(), entry.key, &figures);
+        booked += 1;
         if entry.cost == Cost::Unknown {
             open_suspense(connection, id, entry, first_lookup)?;
         }
     }
-    for (day, id) in first_of_day {
-        connection
-            .prepare_cached("INSERT INTO day_starts (day, entry) VALUES (?1, ?2) ON CONFLICT (day) DO NOTHING")?
-            .execute((day.number(), id))?;
-    }
-    tally.write(connection)
+    lines.finish()?;
+    Ok(booked)
 }
 
-fn pico(cost: Cost) -> Option<i64> {
-    match cost {
-        Cost::Known(amount) => Some(amount.as_pico()),
-        Cost::Unknown => None,
+fn attempt(entry: &Entry, opens: bool) -> Line<'_> {
+    Line {
+        id: 0,
+        corrects: false,
+        request: entry.request.0.as_bytes(),
+        attempt: entry.attempt,
+        opens,
+        at: entry.at.as_millis(),
+        day: entry.at.day(),
+        key: entry.key,
+        account: entry.account.map(|account| account.0),
+        client: entry.client.map(|client| client.0),
+        endpoint: entry.endpoint.name(),
+        model: entry.model.as_deref(),
+        generation: entry.generation.as_ref().map(|id| id.as_str()),
+        tokens: token_columns(&entry.tokens),
+        pico: match entry.cost {
+            Cost::Known(amount) => Some(amount.as_pico()),
+            Cost::Unknown => None,
+        },
+        byok: entry.byok.map(Usd::as_pico),
+        held: entry.held.map(Usd::as_pico),
+        basis: None,
+        outcome: entry.outcome,
+        status: entry.status,
+        duration_ms: entry.duration_ms,
     }
-}
-
-fn byok(entry: &Entry) -> Option<i64> {
-    entry.byok.map(crate::money::Usd::as_pico)
 }
 
 /// Whether any attempt of this request is booked.
@@ -64,42 +129,11 @@ fn is_known(connection: &Connection, request: RequestId) -> rusqlite::Result<boo
     connection.prepare_cached("SELECT 1 FROM entries WHERE request = ?1 LIMIT 1")?.exists((request.0.as_bytes(),))
 }
 
-const INSERT: &str = "INSERT INTO entries (kind, request, attempt, opens, at, day, key, account, endpoint, model, generation, \
-     prompt, completion, cached, reasoning, pico, byok, outcome, status, duration_ms) \
-     VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
-     ON CONFLICT (request, attempt, kind) DO NOTHING";
-
-/// The new line's id, or `None` when the attempt is booked already. By position: names are looked up one by one.
-fn insert_attempt(connection: &Connection, entry: &Entry, opens: bool) -> rusqlite::Result<Option<i64>> {
-    let [prompt, completion, cached, reasoning] = token_columns(&entry.tokens);
-    let inserted = connection.prepare_cached(INSERT)?.execute(params![
-        entry.request.0.as_bytes(),
-        entry.attempt,
-        opens,
-        entry.at.as_millis(),
-        entry.at.day().number(),
-        entry.key.0,
-        entry.account.map(|account| account.0),
-        entry.endpoint.name(),
-        entry.model.as_deref(),
-        entry.generation.as_ref().map(|id| id.as_str()),
-        prompt,
-        completion,
-        cached,
-        reasoning,
-        pico(entry.cost),
-        byok(entry),
-        entry.outcome.name(),
-        entry.status,
-        entry.duration_ms,
-    ])?;
-    Ok((inserted == 1).then(|| connection.last_insert_rowid()))
-}
-
 fn open_suspense(connection: &Connection, id: i64, entry: &Entry, first_lookup: Duration) -> rusqlite::Result<()> {
+    let due_at = entry.at.after(first_lookup).as_millis();
     connection
-        .prepare_cached("INSERT INTO suspense (entry, key, opened_at, due_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((id, entry.key.0, entry.at.as_millis(), entry.at.after(first_lookup).as_millis()))
+        .prepare_cached("INSERT INTO suspense (entry, key, opened_at, due_at, held) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((id, entry.key.0, entry.at.as_millis(), due_at, entry.held.map(Usd::as_pico)))
         .map(drop)
 }
 
@@ -127,95 +161,74 @@ pub(super) fn settle(connection: &Connection, id: u64, found: &Settlement) -> Re
     if closed == 0 {
         return if is_in_suspense(connection, id)? { Ok(false) } else { Err(StoreError::NoSuchSuspense(id).into()) };
     }
-    let attempt = Booked::read(connection, id)?.ok_or(StoreError::NoSuchSuspense(id))?;
-    let correction = attempt.correction(found);
-    insert_correction(connection, id, found, &correction)?;
-    let mut tally = Tally::default();
-    tally.add(attempt.day, attempt.key, &correction.figures());
-    tally.write(connection)?;
+    let mut attempt =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1 AND kind = 0"))?;
+    let mut attempt = attempt.query((column::count(id),))?;
+    let row = attempt.next()?.ok_or(StoreError::NoSuchSuspense(id))?;
+    let mut lines = Lines::begin(connection)?;
+    if lines.add(correction(Line::read(row)?, found))?.is_none() {
+        return Err(StoreError::damaged(format!("entry {id} is in suspense and has a correction")).into());
+    }
+    lines.finish()?;
     Ok(true)
 }
 
-/// The figures of a booked attempt that a correction starts from.
-struct Booked {
-    day: Day,
-    key: KeyId,
-    tokens: [Option<i64>; 4],
-    byok: Option<i64>,
-}
-
-/// What has to be added to an attempt's figures to make them true.
-struct Correction {
-    tokens: [Option<i64>; 4],
-    pico: i64,
-    byok: Option<i64>,
-}
-
-impl Booked {
-    fn read(connection: &Connection, id: u64) -> rusqlite::Result<Option<Self>> {
-        connection
-            .prepare_cached(
-                "SELECT day, key, prompt, completion, cached, reasoning, byok FROM entries WHERE id = ?1 AND kind = 0",
-            )?
-            .query_row((column::count(id),), |row| {
-                Ok(Self {
-                    day: Day::from_number(row.get(0)?),
-                    key: column::key(row, 1)?,
-                    tokens: [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?],
-                    byok: row.get(6)?,
-                })
-            })
-            .optional()
-    }
-
-    /// What was not told leaves the attempt's own figure standing.
-    fn correction(&self, found: &Settlement) -> Correction {
-        let beyond = |new: Option<i64>, old: Option<i64>| new.map(|new| new.saturating_sub(old.unwrap_or_default()));
-        let [prompt, completion, cached, reasoning] = token_columns(&found.tokens);
-        let [old_prompt, old_completion, old_cached, old_reasoning] = self.tokens;
-        Correction {
-            tokens: [
-                beyond(prompt, old_prompt),
-                beyond(completion, old_completion),
-                beyond(cached, old_cached),
-                beyond(reasoning, old_reasoning),
-            ],
-            pico: found.cost.as_pico(),
-            byok: beyond(found.byok.map(crate::money::Usd::as_pico), self.byok),
-        }
+/// What has to be added to an attempt's figures to make them true. What was not told leaves the attempt's own standing.
+fn correction<'a>(attempt: Line<'a>, found: &'a Settlement) -> Line<'a> {
+    let beyond = |new: Option<i64>, old: Option<i64>| new.map(|new| new.saturating_sub(old.unwrap_or_default()));
+    let [prompt, completion, cached, reasoning] = token_columns(&found.tokens);
+    let [old_prompt, old_completion, old_cached, old_reasoning] = attempt.tokens;
+    Line {
+        corrects: true,
+        opens: false,
+        at: found.at.as_millis(),
+        model: found.model.as_deref().or(attempt.model),
+        tokens: [
+            beyond(prompt, old_prompt),
+            beyond(completion, old_completion),
+            beyond(cached, old_cached),
+            beyond(reasoning, old_reasoning),
+        ],
+        pico: Some(found.cost.as_pico()),
+        byok: beyond(found.byok.map(Usd::as_pico), attempt.byok),
+        held: None,
+        basis: Some(found.basis),
+        status: None,
+        duration_ms: 0,
+        ..attempt
     }
 }
 
-impl Correction {
-    fn figures(&self) -> Figures {
-        amounts(self.tokens, Some(self.pico), self.byok)
+/// Book what was spent on a key by attempts that nobody has written down.
+pub(super) fn recover(connection: &Connection, key: KeyId, found: &Recovered) -> Result<(), Failed> {
+    let millis = u64::try_from(found.at.as_millis()).unwrap_or_default();
+    let request = uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+    let mut lines = Lines::begin(connection)?;
+    let added = lines.add(Line {
+        id: 0,
+        corrects: true,
+        request: request.as_bytes(),
+        attempt: 0,
+        opens: false,
+        at: found.at.as_millis(),
+        day: found.day,
+        key,
+        account: None,
+        client: None,
+        endpoint: NO_ENDPOINT,
+        model: None,
+        generation: None,
+        tokens: [None; 4],
+        pico: Some(found.amount.as_pico()),
+        byok: None,
+        held: None,
+        basis: Some(Basis::Usage),
+        outcome: Outcome::Broken,
+        status: None,
+        duration_ms: 0,
+    })?;
+    if added.is_none() {
+        return Err(StoreError::damaged(format!("a new request's number {request} is in the ledger already")).into());
     }
-}
-
-fn insert_correction(
-    connection: &Connection,
-    id: u64,
-    found: &Settlement,
-    correction: &Correction,
-) -> rusqlite::Result<()> {
-    let [prompt, completion, cached, reasoning] = correction.tokens;
-    connection
-        .prepare_cached(
-            "INSERT INTO entries (kind, request, attempt, opens, at, day, key, account, endpoint, model, generation, \
-             prompt, completion, cached, reasoning, pico, byok, outcome, status, duration_ms) \
-             SELECT 1, request, attempt, 0, :at, day, key, account, endpoint, coalesce(:model, model), generation, \
-             :prompt, :completion, :cached, :reasoning, :pico, :byok, outcome, NULL, 0 FROM entries WHERE id = :id",
-        )?
-        .execute(named_params! {
-            ":id": column::count(id),
-            ":at": found.at.as_millis(),
-            ":model": found.model.as_deref(),
-            ":prompt": prompt,
-            ":completion": completion,
-            ":cached": cached,
-            ":reasoning": reasoning,
-            ":pico": correction.pico,
-            ":byok": correction.byok,
-        })
-        .map(drop)
+    Ok(lines.finish()?)
 }

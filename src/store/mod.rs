@@ -4,29 +4,52 @@
 //! request reserves a [`Slot`] before anything is sent, and books its outcome into it whatever happens, also from
 //! `Drop` and after the last runtime is gone. Keys are sealed before they touch the file; the master key lies outside.
 //!
-//! Reading order: [`record`](self) says what is kept, `migrations/` how, `ledger` books it, `queue` and `writer` make
-//! it durable, `seal` and `master_key` keep it secret, `verify` checks the sums.
+//! A key's money ([`lending`](self)): what may be spent is leased durably first, an attempt's entry takes what it held off
+//! the lease, and what a process leaves behind that ends without closing the store counts as spent until it is accounted
+//! for. Each opening of the store is an *epoch* of its own.
+//!
+//! Reading order: [`record`](self) and `lines` say what is kept, `migrations/` how, `ledger` books it as `row`s, `queue` and
+//! `writer` make it durable, `purse` leases, `epochs` buries, `listing` and `summary` answer, `rollup` forgets, `seal` and
+//! `master_key` keep it secret, `verify` and `links` check it.
 //!
 //! Threads are started by [`Store::open`]: a process that daemonises must open it afterwards.
 
+mod books;
+mod cells;
 mod claim;
 mod column;
 mod command;
 mod connection;
+mod epochs;
 mod error;
 mod figures;
+mod intents;
 mod keys;
+mod leases;
 mod ledger;
+mod lending;
+mod limits;
+mod lines;
+mod links;
+mod listing;
 mod master_key;
+mod open;
 mod options;
+mod purse;
 mod query;
 mod queue;
 mod reader;
 mod record;
+mod rollup;
+mod row;
 mod schema;
 mod seal;
+mod slot;
 mod start;
+mod stepped;
+mod summary;
 mod verify;
+mod waiting;
 mod writer;
 
 #[cfg(test)]
@@ -40,22 +63,28 @@ use tokio::sync::oneshot;
 
 pub use claim::Claim;
 pub use error::StoreError;
-pub use master_key::MasterKeyError;
-pub use options::StoreOptions;
-pub use queue::Slot;
-pub use record::{
-    GenerationRecord, Imbalance, Job, KeyTotals, Loaded, NewKey, PoolSpend, Settlement, StoredKey, Suspense,
-    SuspenseSummary, TokenTotals, Totals,
+pub use lines::{
+    Cursor, CursorError, LedgerFilter, LedgerLine, LedgerPage, LineKind, LineTokens, Receipt, SummaryLine, Sums,
 };
+pub use master_key::MasterKeyError;
+pub use open::{OpenEntry, Standing};
+pub use options::StoreOptions;
+pub use record::{
+    Buried, GenerationRecord, Grant, Imbalance, ImbalanceKind, Job, KeyTotals, Loaded, NewKey, PoolSpend, Recovered,
+    RolledUp, Settlement, StaleLease, StoredKey, Suspense, SuspenseSummary, TokenTotals, Totals,
+};
+pub use slot::Slot;
+pub use stepped::Stepper;
+pub use writer::Fault;
 
-use crate::clock::{Clock, Day, Timestamp};
-use crate::money::{GenerationId, RequestId};
+use crate::clock::Clock;
 use crate::pool::{AccountId, KeyId, KeyState};
 
 use command::{Command, Reply};
 use connection::Database;
 use queue::Queue;
 use reader::Reader;
+use start::Tampered;
 
 /// A handle to the store; clones share it. The last one dropped closes it.
 #[derive(Clone, Debug)]
@@ -70,8 +99,10 @@ struct Shared {
     failures: Arc<AtomicU64>,
     clock: Clock,
     database: Database,
-    /// Ends checks of the sums early.
+    /// Ends checks of the books early.
     stop: Arc<AtomicBool>,
+    /// What those checks have found.
+    tampered: Tampered,
     /// `None` when closed. The lock is held to clone or take, never while reading.
     reader: Mutex<Option<Reader>>,
     threads: Mutex<Threads>,
@@ -93,10 +124,25 @@ impl Store {
         start::open(Database::at(&options.path), options, clock)
     }
 
+    /// Open the store for a simulation: no threads are started, and nothing is written until the [`Stepper`] is told to.
+    /// Everything else is as in [`Store::open`].
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_stepped(options: &StoreOptions, clock: &Clock) -> Result<(Self, Loaded, Stepper), StoreError> {
+        start::open_stepped(Database::at(&options.path), options, clock)
+    }
+
     /// Reserve a place for one entry. `None` when too many entries wait, or when they cannot be written at present
     /// ([`Store::healthy`]): then nothing must be sent that would have to be booked.
     pub fn slot(&self) -> Option<Slot> {
         self.shared.queue.reserve()
+    }
+
+    /// Reserve a place for an entry on a key with limits: not when half of all places are taken. When the disk cannot keep
+    /// up, donors who trusted us with a limit are the first whose money is not spent.
+    pub fn slot_of_strict(&self) -> Option<Slot> {
+        self.shared.queue.reserve_of_strict()
     }
 
     /// Places free at present.
@@ -172,101 +218,6 @@ impl Store {
         self.write(|reply| Command::Flush { reply }).await
     }
 
-    /// What keys and pool have done and paid in all, and on `today`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn totals(&self, today: Day) -> Result<Totals, StoreError> {
-        self.read(move |connection| query::totals(connection, today)).await
-    }
-
-    /// What the pool has spent in OpenRouter's windows that hold `today`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn spend(&self, today: Day) -> Result<PoolSpend, StoreError> {
-        self.read(move |connection| query::spend(connection, today)).await
-    }
-
-    /// Entries in suspense whose lookup is due, at most `limit`, the longest due first.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn suspense_due(&self, now: Timestamp, limit: usize) -> Result<Vec<Suspense>, StoreError> {
-        self.read(move |connection| query::suspense_due(connection, now, limit)).await
-    }
-
-    /// An attempt's place in suspense; `None` when its cost is known.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn suspense_of(&self, request: RequestId, attempt: u16) -> Result<Option<Suspense>, StoreError> {
-        self.read(move |connection| query::suspense_of(connection, request, attempt)).await
-    }
-
-    /// How much is in suspense.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn suspense_summary(&self) -> Result<SuspenseSummary, StoreError> {
-        self.read(query::suspense_summary).await
-    }
-
-    /// Book what was found out about an entry in suspense, as a correction on the attempt's day, and close it: both or
-    /// neither, and once. `false` when it was closed before; nothing changes then. Works for exhausted entries too.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchSuspense`], or [`StoreError::Unwritable`]: to be tried again.
-    pub async fn settle(&self, id: u64, found: Settlement) -> Result<bool, StoreError> {
-        self.write(|reply| Command::Settle { id, found: Box::new(found), reply }).await
-    }
-
-    /// A lookup was in vain: ask again at `due_at`, or, with `None`, not by ourselves. The entry stays in suspense.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchSuspense`], or [`StoreError::Unwritable`].
-    pub async fn retry_later(&self, id: u64, due_at: Option<Timestamp>) -> Result<(), StoreError> {
-        self.write(|reply| Command::RetryLater { id, due_at, reply }).await
-    }
-
-    /// The attempt that made a generation, when it went through this pool.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn generation(&self, id: &GenerationId) -> Result<Option<GenerationRecord>, StoreError> {
-        let id = id.clone();
-        self.read(move |connection| query::generation(connection, &id)).await
-    }
-
-    /// Bind a job to the key that started it. A job that is bound already stays as it is. Durable when it returns.
-    ///
-    /// # Errors
-    /// [`StoreError::Unwritable`].
-    pub async fn add_job(&self, job: Job) -> Result<(), StoreError> {
-        self.write(|reply| Command::AddJob { job, reply }).await
-    }
-
-    /// The job of that id, when it was started through this pool.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
-        let id = id.to_owned();
-        self.read(move |connection| query::job(connection, &id)).await
-    }
-
-    /// Compare the sums of one day, or of all time, with the entries they are made of. Empty when the books balance.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`]; [`StoreError::Closed`] when the store is closed meanwhile.
-    pub async fn verify_totals(&self, day: Option<Day>) -> Result<Vec<Imbalance>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        // On a thread and connection of its own: it may take as long as the ledger is big.
-        let thread = start::verifier(&self.shared.database, &self.shared.stop, day, |result| drop(reply.send(result)))?;
-        self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).others.push(thread);
-        answer.await.unwrap_or(Err(StoreError::Closed))
-    }
-
     /// Write everything that was booked or saved, wait a little for places that are still reserved, and stop. Blocks.
     /// Later calls fail; entries booked later go to the log. Does nothing the second time.
     ///
@@ -292,7 +243,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = reader.ok_or(StoreError::Closed)?.ask(query).await;
-        if answer.is_err() {
+        if matches!(answer, Err(StoreError::Unreadable(_))) {
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
         }
         answer

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::clock::{Day, Timestamp};
 use crate::money::{GenerationId, RequestId, Usd};
+use crate::pool::KeyId;
 
 use super::column;
 use super::error::StoreError;
@@ -65,7 +66,7 @@ fn key_totals(figures: &Figures) -> KeyTotals {
 /// What the pool has spent in OpenRouter's windows that hold `today`.
 pub(super) fn spend(connection: &Connection, today: Day) -> Result<PoolSpend, StoreError> {
     let mut spend = PoolSpend::default();
-    let (week, month) = (monday(today), first_of_month(today));
+    let (week, month) = (today.monday(), today.first_of_month());
     let mut days =
         connection.prepare_cached("SELECT day, pico FROM day_totals WHERE key = ?3 AND day BETWEEN ?1 AND ?2")?;
     let mut rows = days.query((week.min(month).number(), today.number(), POOL.0))?;
@@ -85,25 +86,13 @@ pub(super) fn spend(connection: &Connection, today: Day) -> Result<PoolSpend, St
     Ok(spend)
 }
 
-/// The Monday of the week of `day`. Day 4 was the first Monday.
-fn monday(day: Day) -> Day {
-    Day::from_number(day.number().saturating_sub(day.number().saturating_sub(4).rem_euclid(7)))
-}
-
-/// The first of the month of `day`.
-fn first_of_month(day: Day) -> Day {
-    let Ok(at) = jiff::Timestamp::from_millisecond(day.start().as_millis()) else { return day };
-    let of_month = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date().day();
-    Day::from_number(day.number().saturating_sub(i32::from(of_month) - 1))
-}
-
 /// Longer than any pause between two questions about a cost.
 const PUT_OFF_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// What is to be looked up now, the longest due first.
 pub(super) fn suspense_due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Suspense>, StoreError> {
     let mut due = connection.prepare_cached(
-        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at \
+        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held \
          FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
          WHERE s.settled_at IS NULL AND s.due_at IS NOT NULL AND (s.due_at <= ?1 OR s.due_at > ?3) \
          ORDER BY s.due_at LIMIT ?2",
@@ -123,7 +112,7 @@ pub(super) fn suspense_of(
 ) -> Result<Option<Suspense>, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at \
+            "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held \
              FROM entries AS e JOIN suspense AS s ON s.entry = e.id \
              WHERE e.request = ?1 AND e.attempt = ?2 AND e.kind = 0 AND s.settled_at IS NULL",
         )?
@@ -143,22 +132,33 @@ fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
         opened_at: column::time(row, 6)?,
         tries: row.get(7)?,
         due_at: column::maybe_time(row, 8)?,
+        held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),
     })
 }
 
-/// How much is in suspense.
+/// Everything of a key that is in suspense, the oldest first.
+pub(super) fn suspense_of_key(connection: &Connection, key: KeyId) -> Result<Vec<Suspense>, StoreError> {
+    let mut open = connection.prepare_cached(
+        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held \
+         FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
+         WHERE s.key = ?1 AND s.settled_at IS NULL ORDER BY s.opened_at, s.entry",
+    )?;
+    open.query_map((key.0,), read_suspense)?.map(|row| row.map_err(StoreError::from)).collect()
+}
+
+/// How much is in suspense. The amounts are added up here: SQLite refuses a sum beyond 64 bits.
 pub(super) fn suspense_summary(connection: &Connection) -> Result<SuspenseSummary, StoreError> {
-    let summary = connection
-        .prepare_cached(
-            "SELECT count(*), min(opened_at), count(*) FILTER (WHERE due_at IS NULL) FROM suspense WHERE settled_at IS NULL",
-        )?
-        .query_row([], |row| {
-            Ok(SuspenseSummary {
-                open: column::uncount(row.get(0)?),
-                oldest: column::maybe_time(row, 1)?,
-                exhausted: column::uncount(row.get(2)?),
-            })
-        })?;
+    let mut summary = SuspenseSummary::default();
+    let mut open =
+        connection.prepare_cached("SELECT opened_at, due_at, held FROM suspense WHERE settled_at IS NULL")?;
+    let mut rows = open.query([])?;
+    while let Some(row) = rows.next()? {
+        let opened_at = column::time(row, 0)?;
+        summary.open += 1;
+        summary.oldest = Some(summary.oldest.map_or(opened_at, |oldest| oldest.min(opened_at)));
+        summary.exhausted += u64::from(column::maybe_time(row, 1)?.is_none());
+        summary.held = summary.held.saturating_add(Usd::from_pico(row.get::<_, Option<i64>>(2)?.unwrap_or_default()));
+    }
     Ok(summary)
 }
 
@@ -218,7 +218,7 @@ mod tests {
         let check = |day: &str, week: &str, month: &str| {
             let day = Timestamp::parse_rfc3339(&format!("{day}T12:00:00Z")).expect("a day").day();
             assert_eq!(
-                (monday(day).to_string(), first_of_month(day).to_string()),
+                (day.monday().to_string(), day.first_of_month().to_string()),
                 (week.into(), month.into()),
                 "{day}"
             );

@@ -1,24 +1,28 @@
-//! What waits for the writer: entries in reserved places, the latest state of keys, and calls that somebody waits for.
+//! What waits for the writer: entries in reserved places, attempts under way, the latest state of keys, and calls that
+//! somebody waits for.
 //!
 //! A place is reserved before a request is sent on, so that what it costs can be written down whatever happens then:
 //! booking never waits and never fails. The place is free again when its entry is durable, so memory stays bounded
 //! while the disk is slow or full.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::money::{Cost, Entry};
+use crate::clock::Clock;
+use crate::money::{Entry, GenerationId, Intent, Usd};
 use crate::pool::{KeyId, KeyState};
 
 use super::command::Command;
 use super::error::StoreError;
+use super::intents::{Ticket, Which};
+use super::slot::{Slot, report_lost};
+use super::waiting::{Booking, Waiting, Work, WriterIs};
 
 /// Calls that may wait at a time. Each has a task that waits for it, so this is far beyond honest use.
 const COMMANDS_MAX: usize = 4096;
 /// So many entries are worth a commit of their own: the writer stops gathering.
-const WORTH_A_COMMIT: usize = 512;
+pub(super) const WORTH_A_COMMIT: usize = 512;
 
 /// The way to the writer.
 #[derive(Debug)]
@@ -33,35 +37,6 @@ pub(super) struct Queue {
     /// One plain mutex, held for a push or a swap, never while anything is written.
     waiting: Mutex<Waiting>,
     work: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    entries: Vec<Entry>,
-    states: HashMap<KeyId, KeyState>,
-    commands: Vec<Command>,
-    writer: WriterIs,
-    /// Why the last failed commit failed.
-    trouble: Option<Arc<str>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum WriterIs {
-    #[default]
-    Busy,
-    /// Waiting for anything at all.
-    Idle,
-    /// Waiting for more entries to go with those that are there.
-    Gathering,
-    Gone,
-}
-
-/// What the writer is given to write.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    pub entries: Vec<Entry>,
-    pub states: HashMap<KeyId, KeyState>,
-    pub commands: Vec<Command>,
 }
 
 /// How long the writer waits for work.
@@ -91,12 +66,21 @@ impl Queue {
 
     /// Reserve a place; `None` when none is free, or when entries cannot be written at present.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
+        self.reserve_below(self.places)
+    }
+
+    /// Reserve a place while at least half of all are free.
+    pub(super) fn reserve_of_strict(self: &Arc<Self>) -> Option<Slot> {
+        self.reserve_below(self.places.div_ceil(2))
+    }
+
+    fn reserve_below(self: &Arc<Self>, places: usize) -> Option<Slot> {
         if !self.is_healthy() {
             return None;
         }
-        let reserve = |taken: usize| (taken < self.places).then_some(taken + 1);
+        let reserve = |taken: usize| (taken < places).then_some(taken + 1);
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, reserve).ok()?;
-        Some(Slot { queue: Some(Arc::clone(self)) })
+        Some(Slot::new(Arc::clone(self)))
     }
 
     /// Give places back.
@@ -109,19 +93,68 @@ impl Queue {
         }
     }
 
-    fn book(&self, entry: Entry) {
+    /// Keep an entry for the writer, in the place that was reserved for it.
+    pub(super) fn book(&self, entry: Entry, ticket: Option<Ticket>) {
         let mut waiting = self.lock();
         if waiting.writer == WriterIs::Gone {
             drop(waiting);
             report_lost(&entry);
             return self.release(1);
         }
-        waiting.entries.push(entry);
+        let written = ticket.and_then(|ticket| waiting.intents.over(ticket));
+        waiting.entries.push(Booking { entry, written });
         let wanted = match waiting.writer {
-            WriterIs::Idle => true,
+            WriterIs::Idle | WriterIs::Watching => true,
             WriterIs::Gathering => waiting.entries.len() >= WORTH_A_COMMIT || !self.is_open(),
             WriterIs::Busy | WriterIs::Gone => false,
         };
+        drop(waiting);
+        if wanted {
+            self.work.notify_all();
+        }
+    }
+
+    /// A reserved place is used for this attempt, in the place of one that was sent before it.
+    pub(super) fn sent(&self, intent: Intent, before: Option<Ticket>) -> Ticket {
+        let now = Clock::system().tick();
+        let mut waiting = self.lock();
+        let written = before.and_then(|ticket| waiting.intents.over(ticket));
+        waiting.forgotten.extend(written);
+        let ticket = waiting.intents.sent(intent, now);
+        self.watch(waiting);
+        ticket
+    }
+
+    /// The upstream has named what an attempt makes.
+    pub(super) fn named(&self, ticket: Ticket, id: GenerationId) -> Ticket {
+        let now = Clock::system().tick();
+        let mut waiting = self.lock();
+        let ticket = waiting.intents.named(ticket, id, now);
+        self.watch(waiting);
+        ticket
+    }
+
+    /// A writer that sleeps without end is woken once, and sleeps until the oldest attempt is no longer short.
+    fn watch(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if waiting.writer == WriterIs::Idle && !waiting.intents.is_quiet() {
+            waiting.writer = WriterIs::Watching;
+            drop(waiting);
+            self.work.notify_all();
+        }
+    }
+
+    /// An attempt ended without anything to book.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        let mut waiting = self.lock();
+        if let Some(written) = waiting.intents.over(ticket) {
+            waiting.forgotten.push(written);
+            self.wake(waiting);
+        }
+    }
+
+    /// Let a writer that has nothing to do look at what there is.
+    fn wake(&self, waiting: MutexGuard<'_, Waiting>) {
+        let wanted = matches!(waiting.writer, WriterIs::Idle | WriterIs::Watching);
         drop(waiting);
         if wanted {
             self.work.notify_all();
@@ -132,10 +165,23 @@ impl Queue {
     pub(super) fn save_state(&self, key: KeyId, state: KeyState) {
         let mut waiting = self.lock();
         waiting.states.insert(key, state);
-        let wanted = waiting.writer == WriterIs::Idle;
-        drop(waiting);
-        if wanted {
-            self.work.notify_all();
+        self.wake(waiting);
+    }
+
+    /// Take what a process gives back off its lease.
+    pub(super) fn give_back(&self, key: KeyId, amount: Usd) {
+        let mut waiting = self.lock();
+        let sum = waiting.returned.entry(key).or_default();
+        *sum = sum.saturating_add(amount.max(Usd::ZERO));
+        self.wake(waiting);
+    }
+
+    /// Note that a key is used without holds. The first time only.
+    pub(super) fn use_unbounded(&self, key: KeyId) {
+        let mut waiting = self.lock();
+        if waiting.known_unbounded.insert(key) {
+            waiting.unbounded.push(key);
+            self.wake(waiting);
         }
     }
 
@@ -160,9 +206,7 @@ impl Queue {
         let mut waiting = self.lock();
         match patience {
             Patience::Gather(gather) => {
-                waiting.writer = WriterIs::Idle;
-                let idle = |w: &mut Waiting| w.is_empty() && self.is_open();
-                waiting = self.work.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+                waiting = self.wait_for_work(waiting);
                 waiting.writer = WriterIs::Gathering;
                 let few = |w: &mut Waiting| w.commands.is_empty() && w.entries.len() < WORTH_A_COMMIT && self.is_open();
                 waiting = self.work.wait_timeout_while(waiting, gather, few).unwrap_or_else(PoisonError::into_inner).0;
@@ -174,7 +218,45 @@ impl Queue {
             }
         }
         waiting.writer = WriterIs::Busy;
-        waiting.take()
+        waiting.take(Which::Old)
+    }
+
+    /// Take all work there is at once; of attempts under way `which`.
+    pub(super) fn take_now(&self, which: Which) -> Work {
+        self.lock().take(which)
+    }
+
+    /// Whether anything waits to be written, but for attempts under way.
+    pub(super) fn has_work(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    /// Wait until there is something, or an attempt has been under way for long.
+    fn wait_for_work<'w>(&self, mut waiting: MutexGuard<'w, Waiting>) -> MutexGuard<'w, Waiting> {
+        let idle = |w: &mut Waiting| w.is_empty() && self.is_open();
+        while idle(&mut waiting) {
+            match waiting.intents.due_in() {
+                Some(Duration::ZERO) => break,
+                Some(due) => {
+                    waiting.writer = WriterIs::Watching;
+                    let wait = self.work.wait_timeout_while(waiting, due, idle);
+                    waiting = wait.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => {
+                    waiting.writer = WriterIs::Idle;
+                    let asleep = |w: &mut Waiting| w.is_empty() && w.intents.is_quiet() && self.is_open();
+                    waiting = self.work.wait_while(waiting, asleep).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+        waiting
+    }
+
+    /// Everything that is left, attempts under way among it; and whether all places that are still reserved are theirs.
+    pub(super) fn take_rest(&self) -> (Work, bool) {
+        let mut waiting = self.lock();
+        let work = waiting.take(Which::All);
+        (work, waiting.intents.len() >= self.taken())
     }
 
     /// Closed: wait until something arrives, the last reserved place is given back, or `pause` is over.
@@ -198,9 +280,9 @@ impl Queue {
         self.open.store(false, Ordering::Release);
         let mut waiting = self.lock();
         waiting.writer = WriterIs::Gone;
-        let left = waiting.take();
+        let left = waiting.take(Which::None);
         drop(waiting);
-        left.entries.iter().for_each(report_lost);
+        left.entries.iter().for_each(|booking| report_lost(&booking.entry));
         left.entries.len()
     }
 
@@ -244,62 +326,4 @@ impl Queue {
     pub(super) fn free(&self) -> usize {
         self.places.saturating_sub(self.taken())
     }
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.states.is_empty() && self.commands.is_empty()
-    }
-
-    fn take(&mut self) -> Work {
-        let room = Vec::with_capacity(self.entries.len().min(WORTH_A_COMMIT));
-        Work {
-            entries: std::mem::replace(&mut self.entries, room),
-            states: std::mem::take(&mut self.states),
-            commands: std::mem::take(&mut self.commands),
-        }
-    }
-}
-
-/// A reserved place in the ledger's queue. Dropped unused, it is given back.
-#[derive(Debug)]
-pub struct Slot {
-    queue: Option<Arc<Queue>>,
-}
-
-impl Slot {
-    /// Book what an attempt came to. Never waits, never fails; works in `Drop` and without a runtime.
-    pub fn book(mut self, entry: Entry) {
-        if let Some(queue) = self.queue.take() {
-            queue.book(entry);
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            queue.release(1);
-        }
-    }
-}
-
-/// The last resort: an entry that can no longer be written goes into the log, with all it takes to book it by hand.
-pub(super) fn report_lost(entry: &Entry) {
-    let pico = match entry.cost {
-        Cost::Known(amount) => Some(amount.as_pico()),
-        Cost::Unknown => None,
-    };
-    let generation = entry.generation.as_ref().map(|id| id.as_str());
-    tracing::error!(
-        request = %entry.request,
-        attempt = entry.attempt,
-        at = %entry.at,
-        key = %entry.key,
-        endpoint = entry.endpoint.name(),
-        generation,
-        pico,
-        outcome = entry.outcome.name(),
-        "a ledger entry could not be written"
-    );
 }

@@ -1,6 +1,7 @@
 //! The thread that reads, on a connection that cannot write.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -13,16 +14,21 @@ const QUERIES_MAX: usize = 1024;
 
 type Query = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// The way to the reader. Dropped, it lets the thread end.
+/// The way to the reader.
 #[derive(Clone, Debug)]
-pub(super) struct Reader(SyncSender<Query>);
+pub(super) enum Reader {
+    /// A thread, which ends when the last way to it is dropped.
+    Thread(SyncSender<Query>),
+    /// Whoever asks reads: for simulations, where nothing happens on another thread.
+    Here(Arc<Mutex<Connection>>),
+}
 
 impl Reader {
     pub(super) fn start(connection: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (send, receive) = sync_channel(QUERIES_MAX);
         let thread =
             std::thread::Builder::new().name("store-reader".into()).spawn(move || read(connection, &receive))?;
-        Ok((Self(send), thread))
+        Ok((Self::Thread(send), thread))
     }
 
     /// Ask something; everything asked in one query is of one moment.
@@ -35,10 +41,13 @@ impl Reader {
             // Nobody may be waiting any more.
             drop(reply.send(at_one_moment(connection, query)));
         });
-        self.0.try_send(query).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Closed,
-        })?;
+        match self {
+            Self::Thread(send) => send.try_send(query).map_err(|error| match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Closed,
+            })?,
+            Self::Here(connection) => query(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{GenerationId, RequestId, Tokens, Usd};
+use crate::money::{Basis, GenerationId, Limits, PurseFigures, RequestId, Tokens, UsageCheck, Usd};
 use crate::pool::{AccountId, KeyId, KeyState};
 use crate::secret::Credential;
 use crate::upstream::Endpoint;
@@ -23,6 +23,8 @@ pub struct NewKey {
     pub donor_name: Option<String>,
     /// The account it spends from, where known.
     pub account: Option<AccountId>,
+    /// What its donor or an operator has set on it.
+    pub limits: Limits,
     /// Its health and timers.
     pub state: KeyState,
     /// Since when it is in the pool.
@@ -38,6 +40,10 @@ pub struct StoredKey {
     pub key: NewKey,
     /// What it has paid so far, as the upstream billed it.
     pub spent: Usd,
+    /// What its caps are measured against. Days are filled in for keys with caps only.
+    pub purse: PurseFigures,
+    /// Its own usage against the ledger, when the two were last compared.
+    pub usage: Option<UsageCheck>,
 }
 
 /// What the store held when it was opened.
@@ -131,6 +137,8 @@ pub struct Suspense {
     pub generation: Option<GenerationId>,
     /// The endpoint called.
     pub endpoint: Endpoint,
+    /// The worst cost, which counts against the key's caps until the true one is known; `None` when nobody knows it.
+    pub held: Option<Usd>,
     /// The attempt's end: the day it falls on is the day its cost belongs to.
     pub opened_at: Timestamp,
     /// Lookups that were in vain so far.
@@ -144,6 +152,8 @@ pub struct Suspense {
 pub struct SuspenseSummary {
     /// Attempts whose cost is unknown.
     pub open: u64,
+    /// Their worst costs, as far as those are known.
+    pub held: Usd,
     /// The end of the oldest of them.
     pub oldest: Option<Timestamp>,
     /// Those among them that nobody will ask about again by himself.
@@ -163,6 +173,8 @@ pub struct Settlement {
     pub tokens: Tokens,
     /// The model, where told.
     pub model: Option<Box<str>>,
+    /// What the cost rests on.
+    pub basis: Basis,
 }
 
 /// A generation that went through this pool.
@@ -195,15 +207,90 @@ pub struct Job {
     pub at: Timestamp,
 }
 
-/// A day's figure of a key that does not follow from the entries.
+/// What was leased of a key's headroom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// How much; zero when not even the least that was asked for is left.
+    pub amount: Usd,
+    /// The key's money with it.
+    pub figures: PurseFigures,
+}
+
+/// What a process that is gone had leased of a key and not accounted for. It counts as spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleLease {
+    /// The key.
+    pub key: KeyId,
+    /// The opening of the store that leased it.
+    pub epoch: u64,
+    /// How much of it may have been spent.
+    pub amount: Usd,
+    /// The key was used without holds: there is no telling how much.
+    pub unbounded: bool,
+    /// When its process was found to be gone.
+    pub since: Timestamp,
+}
+
+/// A process that ended without closing the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buried {
+    /// Its opening of the store.
+    pub epoch: u64,
+    /// When that was.
+    pub opened_at: Timestamp,
+    /// Attempts that were under way. They are in the ledger now, and what they cost in suspense.
+    pub attempts: u64,
+    /// The keys it has left something on: such an attempt, or a [`StaleLease`].
+    pub keys: Vec<KeyId>,
+}
+
+/// What was spent on a key by attempts that nobody has written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// When that was found.
+    pub at: Timestamp,
+    /// How much.
+    pub amount: Usd,
+    /// The day it is booked on.
+    pub day: Day,
+}
+
+/// What became of old ledger lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RolledUp {
+    /// Lines that only live on in sums.
+    pub lines: u64,
+    /// Lines that are old enough and stay: something is in suspense there, or a line that stays comes before them in their
+    /// key's chain.
+    pub kept: u64,
+}
+
+/// Something that does not follow from the entries, or entries that do not follow from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Imbalance {
-    /// The day, or `None` for the key's figures of all time.
+    /// What is wrong.
+    pub kind: ImbalanceKind,
+    /// The day, or `None` for the key's figures of all time and for its chain.
     pub day: Option<Day>,
-    /// The key.
+    /// The key; 0 is the whole pool.
     pub key: KeyId,
     /// What is on record.
     pub recorded: Usd,
     /// What the entries add up to. Equal to `recorded` when a count and not the money is off.
     pub recomputed: Usd,
+}
+
+/// What is wrong with the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImbalanceKind {
+    /// A sum by day and key, or by key.
+    Sum,
+    /// A sum by day, key and model.
+    Models,
+    /// The chain through the key's lines: one was changed, added, moved or removed by somebody else than potluck. The key
+    /// must not be spent on until an operator has looked.
+    Chain {
+        /// The first line that does not follow; `None` when the last ones are gone.
+        line: Option<u64>,
+    },
 }

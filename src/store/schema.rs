@@ -5,9 +5,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::StoreError;
+use super::row;
 
 /// The steps; a file's `user_version` counts those it has been through.
-const STEPS: [&str; 1] = [include_str!("migrations/1.sql")];
+const STEPS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
 
 /// Bring the file up to date.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -22,6 +23,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     }
     for step in missing {
         transaction.execute_batch(step).map_err(unwritable)?;
+    }
+    if done == 0 {
+        row::end_of_unchained(&transaction).map_err(unwritable)?;
     }
     transaction.pragma_update(None, "user_version", known).map_err(unwritable)?;
     transaction.commit().map_err(unwritable)

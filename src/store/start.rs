@@ -1,60 +1,87 @@
 //! Opening a store: the file, the master key, what is in it, the threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::{Clock, Day};
+use crate::pool::KeyId;
 
 use super::connection::Database;
 use super::error::StoreError;
+use super::leases::Leases;
 use super::master_key::{MasterKey, MasterKeyError};
 use super::options::StoreOptions;
 use super::queue::Queue;
 use super::reader::{Reader, at_one_moment};
-use super::record::{Imbalance, Loaded};
+use super::record::{Imbalance, ImbalanceKind, Loaded};
 use super::seal::Sealer;
+use super::stepped::Stepper;
 use super::verify::verify;
 use super::writer::{Kept, Writer};
-use super::{Shared, Store, Threads, keys, schema};
+use super::{Shared, Store, Threads, epochs, keys, schema};
 
 pub(super) fn open(database: Database, options: StoreOptions, clock: &Clock) -> Result<(Store, Loaded), StoreError> {
+    let (writer, loaded) = begin(&database, &options, clock)?;
+    let stop = Arc::<AtomicBool>::default();
+    let tampered = Tampered::default();
+    let check = verifier(&database, &stop, Some(clock.now().day()), tampered.clone(), report_balance)?;
+    let (reader, reading) =
+        Reader::start(database.reader()?).map_err(|error| StoreError::file(&options.path, &error))?;
+    let (queue, failures) = (Arc::clone(&writer.queue), Arc::clone(&writer.failures));
+    let writing = thread("store-writer", move || writer.run(), &options)?;
+    let threads = Mutex::new(Threads { writer: Some(writing), others: vec![check, reading] });
+    let reader = Mutex::new(Some(reader));
+    let shared = Shared { queue, failures, clock: clock.clone(), database, stop, tampered, reader, threads };
+    Ok((Store { shared: Arc::new(shared) }, loaded))
+}
+
+pub(super) fn open_stepped(
+    database: Database,
+    options: &StoreOptions,
+    clock: &Clock,
+) -> Result<(Store, Loaded, Stepper), StoreError> {
+    let (writer, loaded) = begin(&database, options, clock)?;
+    let shared = Shared {
+        queue: Arc::clone(&writer.queue),
+        failures: Arc::clone(&writer.failures),
+        clock: clock.clone(),
+        reader: Mutex::new(Some(Reader::Here(Arc::new(Mutex::new(database.reader()?))))),
+        database,
+        stop: Arc::default(),
+        tampered: Tampered::default(),
+        threads: Mutex::default(),
+    };
+    Ok((Store { shared: Arc::new(shared) }, loaded, Stepper::new(writer)))
+}
+
+/// Everything but the threads.
+fn begin(database: &Database, options: &StoreOptions, clock: &Clock) -> Result<(Writer, Loaded), StoreError> {
     database.prepare()?;
     let mut connection = database.writer()?;
     schema::migrate(&mut connection)?;
-    let sealer = unlock(&connection, &options)?;
-    let loaded = keys::load(&connection, &sealer)?;
-    let queue = Arc::new(Queue::new(options.queue_max_entries));
-    let stop = Arc::<AtomicBool>::default();
-    let check = verifier(&database, &stop, Some(clock.now().day()), report_balance)?;
-    let (reader, reading) =
-        Reader::start(database.reader()?).map_err(|error| StoreError::file(&options.path, &error))?;
-    let failures = Arc::<AtomicU64>::default();
+    let sealer = unlock(&connection, options)?;
+    let loaded = keys::load(&connection, &sealer, clock.now().day())?;
+    // Only now: what cannot be opened must leave nothing behind that somebody would have to look after.
+    let epoch = epochs::begin(&connection, clock.now()).map_err(|error| StoreError::unwritable(&error))?;
     let writer = Writer {
-        queue: Arc::clone(&queue),
-        failures: Arc::clone(&failures),
+        queue: Arc::new(Queue::new(options.queue_max_entries)),
+        failures: Arc::default(),
         database: database.clone(),
         sealer,
+        leases: Leases::new(epoch),
+        clock: clock.clone(),
         connection: Some(connection),
         commit_gather: options.commit_gather,
         first_lookup: options.first_lookup,
         close_patience: options.close_patience,
         kept: Kept::default(),
+        fault: None,
     };
-    let writing = thread("store-writer", move || writer.run(), &options)?;
-    let threads = Threads { writer: Some(writing), others: vec![check, reading] };
-    let shared = Shared {
-        queue,
-        failures,
-        clock: clock.clone(),
-        database,
-        stop,
-        reader: Mutex::new(Some(reader)),
-        threads: Mutex::new(threads),
-    };
-    Ok((Store { shared: Arc::new(shared) }, loaded))
+    Ok((writer, loaded))
 }
 
 fn thread<T: Send + 'static>(
@@ -104,29 +131,62 @@ fn unlock(connection: &Connection, options: &StoreOptions) -> Result<Sealer, Sto
     Ok(sealer)
 }
 
-/// Start a check of the sums on a thread of its own.
+/// Keys whose ledger lines somebody has changed, as far as any check has found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tampered(Arc<Mutex<BTreeSet<KeyId>>>);
+
+impl Tampered {
+    pub(super) fn keys(&self) -> Vec<KeyId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    fn learn(&self, found: &[Imbalance]) {
+        let tampered = found.iter().filter(|found| matches!(found.kind, ImbalanceKind::Chain { .. }));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(tampered.map(|found| found.key));
+    }
+}
+
+/// Start a check of the books on a thread of its own.
 pub(super) fn verifier(
     database: &Database,
     stop: &Arc<AtomicBool>,
     day: Option<Day>,
+    tampered: Tampered,
     report: impl FnOnce(Result<Vec<Imbalance>, StoreError>) + Send + 'static,
 ) -> Result<JoinHandle<()>, StoreError> {
     let mut connection = database.reader()?;
     let stop = Arc::clone(stop);
-    let work = move || report(at_one_moment(&mut connection, |connection| verify(connection, day, &stop)));
+    let work = move || {
+        let checked = at_one_moment(&mut connection, |connection| verify(connection, day, &stop));
+        if let Ok(found) = &checked {
+            tampered.learn(found);
+        }
+        report(checked);
+    };
     let thread = std::thread::Builder::new().name("store-verify".into()).spawn(work);
     thread.map_err(|error| StoreError::Unreadable(error.to_string().into()))
 }
 
 fn report_balance(checked: Result<Vec<Imbalance>, StoreError>) {
     match checked {
-        Ok(found) => {
-            for Imbalance { day, key, recorded, recomputed } in found {
-                let day = day.map(|day| day.to_string());
-                tracing::error!(day, %key, %recorded, %recomputed, "the books of this day do not balance");
-            }
-        }
+        Ok(found) => found.iter().for_each(report_imbalance),
         Err(StoreError::Closed) => {}
         Err(error) => tracing::error!(%error, "the books of this day could not be checked"),
+    }
+}
+
+fn report_imbalance(found: &Imbalance) {
+    let Imbalance { kind, day, key, recorded, recomputed } = found;
+    let day = day.map(|day| day.to_string());
+    match kind {
+        ImbalanceKind::Sum => {
+            tracing::error!(day, %key, %recorded, %recomputed, "the books of this day do not balance")
+        }
+        ImbalanceKind::Models => {
+            tracing::error!(day, %key, %recorded, %recomputed, "the sums by model of this day do not balance");
+        }
+        ImbalanceKind::Chain { line } => {
+            tracing::error!(%key, line, "somebody has changed this key's lines of the ledger");
+        }
     }
 }

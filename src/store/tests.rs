@@ -1,17 +1,28 @@
 //! Whole stores, on real files.
 
+mod caps;
+mod chain;
 mod durability;
+mod epochs;
 mod figures;
 mod full;
+mod intents;
+mod leases;
+mod pages;
+mod rolled;
 mod secrecy;
 mod settlement;
+mod upgraded;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::money::{Cost, Entry, GenerationId, Outcome, RequestId, Tokens, Usd};
+use rusqlite::Connection;
+
+use crate::clock::{Day, Timestamp};
+use crate::money::{Basis, Caps, Cost, Entry, GenerationId, Intent, Limits, Outcome, RequestId, Tokens, Usd, Window};
 use crate::secret::Credential;
 use crate::upstream::Endpoint;
 
@@ -45,6 +56,7 @@ fn new_key(number: u32) -> NewKey {
         donor_id: None,
         donor_name: Some(format!("donor {number}")),
         account: None,
+        limits: Limits::default(),
         state: KeyState::fresh(NOON),
         added_at: NOON,
     }
@@ -62,11 +74,13 @@ fn entry(number: u128, key: KeyId, pico: i64) -> Entry {
         attempt: 1,
         key,
         account: None,
+        client: None,
         endpoint: Endpoint::ChatCompletions,
         model: Some("some/model".into()),
         generation: GenerationId::parse(format!("gen-{number}").as_bytes()),
         tokens: Tokens { prompt: Some(10), completion: Some(5), cached: None, reasoning: None },
         cost: Cost::Known(Usd::from_pico(pico)),
+        held: None,
         byok: None,
         outcome: Outcome::Answered,
         status: Some(200),
@@ -85,7 +99,55 @@ fn settlement(pico: i64) -> Settlement {
         byok: None,
         tokens: Tokens { prompt: Some(20), completion: Some(7), cached: Some(3), reasoning: None },
         model: None,
+        basis: Basis::Upstream,
     }
+}
+
+fn usd(pico: i64) -> Usd {
+    Usd::from_pico(pico)
+}
+
+/// A key that may spend so much in each of these windows.
+fn capped(number: u32, caps: &[(Window, i64)]) -> NewKey {
+    let caps: Caps = caps.iter().map(|(window, cap)| (*window, usd(*cap))).collect();
+    NewKey { limits: Limits { caps, ..Limits::default() }, ..new_key(number) }
+}
+
+/// What is known of the attempt of [`entry`] while it is under way.
+fn intent(number: u128, key: KeyId, held: Option<i64>) -> Intent {
+    Intent {
+        at: NOON,
+        request: request(number),
+        attempt: 1,
+        key,
+        account: None,
+        client: None,
+        endpoint: Endpoint::ChatCompletions,
+        model: Some("some/model".into()),
+        held: held.map(usd),
+    }
+}
+
+/// The database as somebody else would open it.
+fn by_hand(place: &Path) -> Connection {
+    let hand = Connection::open(options(place).path).expect("opens");
+    hand.busy_timeout(Duration::from_secs(5)).expect("set");
+    hand
+}
+
+/// One number out of the database.
+fn number(place: &Path, sql: &str) -> i64 {
+    by_hand(place).query_row(sql, [], |row| row.get(0)).expect("a number")
+}
+
+/// What a machine would find that lost its power now: the files as they are, while the process knows nothing of it.
+fn crash(place: &Path) -> tempfile::TempDir {
+    let found = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(found.path().join("data")).expect("made");
+    for name in ["potluck.db", "potluck.db-wal", "master.key"] {
+        std::fs::copy(place.join("data").join(name), found.path().join("data").join(name)).expect("copied");
+    }
+    found
 }
 
 fn book(store: &Store, entry: Entry) {

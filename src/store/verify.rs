@@ -1,32 +1,51 @@
-//! Whether the sums follow from the entries. Nothing is corrected here: books that do not balance are shown as such.
+//! Whether the sums follow from the entries, and the entries from each other. Nothing is corrected here: books that do not
+//! balance are shown as such.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::Day;
-use crate::money::Outcome;
+use crate::money::Usd;
 use crate::pool::KeyId;
 
+use super::cells::{Cell, Place, Table};
 use super::column;
 use super::error::StoreError;
-use super::figures::{Figures, Tally, amounts};
-use super::record::Imbalance;
+use super::figures::{Figures, Tally};
+use super::links::Links;
+use super::record::{Imbalance, ImbalanceKind};
+use super::row::{COLUMNS, Line};
 
-/// Compare the sums of one day, or of all days and keys, with the entries. Empty when they agree. Run inside a read
-/// transaction; a raised `stop` ends it early, with [`StoreError::Closed`].
+/// Compare the sums of one day, or of all days and keys, with the entries, and look at the chains: whole, or from the day's
+/// first line on. Empty when all is well. Run inside a read transaction; a raised `stop` ends it early, with
+/// [`StoreError::Closed`].
 pub(super) fn verify(
     connection: &Connection,
     day: Option<Day>,
     stop: &AtomicBool,
 ) -> Result<Vec<Imbalance>, StoreError> {
-    let tally = recompute(connection, day, stop)?;
+    let mut tally = rolled_up(connection, day)?;
+    let mut links = Links::begin(connection, day)?;
+    read_entries(connection, day, stop, &mut tally, &mut links)?;
     let mut found = Vec::new();
-    compare(&recorded_days(connection, day)?, tally.by_day(), |(day, key)| (Some(day), key), &mut found);
+    let sum = ImbalanceKind::Sum;
+    compare(&recorded_days(connection, day)?, tally.by_day(), |(day, key)| (sum, Some(*day), *key), &mut found);
     if day.is_none() {
-        compare(&recorded_keys(connection)?, &tally.by_key(), |key| (None, key), &mut found);
+        compare(&recorded_keys(connection)?, &tally.by_key(), |key| (sum, None, *key), &mut found);
     }
+    let models = |place: &Place| (ImbalanceKind::Models, Some(place.day), place.key);
+    compare(&cells(connection, Table::DayModels, day)?, tally.cells(), models, &mut found);
+    // Many models of a key may be off on a day: that is told once.
+    found.dedup_by_key(|found| (found.kind, found.day, found.key));
+    found.extend(links.broken()?.into_iter().map(|(key, line)| Imbalance {
+        kind: ImbalanceKind::Chain { line },
+        day: None,
+        key,
+        recorded: Usd::ZERO,
+        recomputed: Usd::ZERO,
+    }));
     Ok(found)
 }
 
@@ -35,41 +54,49 @@ fn span(day: Option<Day>) -> (i32, i32) {
     day.map_or((i32::MIN, i32::MAX), |day| (day.number(), day.number()))
 }
 
-fn recompute(connection: &Connection, day: Option<Day>, stop: &AtomicBool) -> Result<Tally, StoreError> {
-    let start = match day {
-        None => Some(0i64),
-        Some(day) => connection
-            .query_row("SELECT entry FROM day_starts WHERE day = ?1", (day.number(),), |row| row.get(0))
-            .optional()?,
-    };
+fn rolled_up(connection: &Connection, day: Option<Day>) -> Result<Tally, StoreError> {
     let mut tally = Tally::default();
-    // A day without a start has no entries.
-    let Some(start) = start else { return Ok(tally) };
-    let (first, last) = span(day);
-    let mut entries = connection.prepare(
-        "SELECT day, key, kind, opens, outcome, prompt, completion, cached, reasoning, pico, byok FROM entries \
-         WHERE id >= ?1 AND day BETWEEN ?2 AND ?3",
-    )?;
-    let mut rows = entries.query((start, first, last))?;
-    while let Some(row) = rows.next()? {
-        if stop.load(Ordering::Relaxed) {
-            return Err(StoreError::Closed);
-        }
-        tally.add(Day::from_number(row.get(0)?), column::key(row, 1)?, &read_entry(row)?);
+    for (place, cell) in cells(connection, Table::RolledUp, day)? {
+        tally.add_cell(place, &cell);
     }
     Ok(tally)
 }
 
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<Figures> {
-    let tokens = [row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?];
-    let mut figures = amounts(tokens, row.get(9)?, row.get(10)?);
-    let is_attempt = row.get::<_, i64>(2)? == 0;
-    if is_attempt {
-        let outcome: String = row.get(4)?;
-        figures.count_outcome(Outcome::from_name(&outcome).ok_or_else(|| column::odd(4, "an outcome"))?);
-        figures.requests = row.get(3)?;
+fn cells(connection: &Connection, table: Table, day: Option<Day>) -> Result<BTreeMap<Place, Cell>, StoreError> {
+    let mut cells = connection.prepare(table.of_days())?;
+    let rows = cells.query_map(span(day), |row| Ok((Place::read(row)?, Cell::read(row, 5)?)))?;
+    rows.map(|row| row.map_err(StoreError::from)).collect()
+}
+
+fn read_entries(
+    connection: &Connection,
+    day: Option<Day>,
+    stop: &AtomicBool,
+    tally: &mut Tally,
+    links: &mut Links<'_>,
+) -> Result<(), StoreError> {
+    let start = match day {
+        None => Some(i64::MIN),
+        Some(day) => connection
+            .query_row("SELECT entry FROM day_starts WHERE day = ?1", (day.number(),), |row| row.get(0))
+            .optional()?,
+    };
+    // A day without a start has no entries.
+    let Some(start) = start else { return Ok(()) };
+    let mut entries =
+        connection.prepare(&format!("SELECT {COLUMNS}, chain FROM entries WHERE id >= ?1 ORDER BY id"))?;
+    let mut rows = entries.query((start,))?;
+    while let Some(row) = rows.next()? {
+        if stop.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        let line = Line::read(row)?;
+        links.look(&line, row)?;
+        if day.is_none_or(|day| line.day == day) {
+            tally.add(&line);
+        }
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn recorded_days(connection: &Connection, day: Option<Day>) -> Result<BTreeMap<(Day, KeyId), Figures>, StoreError> {
@@ -92,18 +119,35 @@ fn recorded_keys(connection: &Connection) -> Result<BTreeMap<KeyId, Figures>, St
     rows.map(|row| row.map_err(StoreError::from)).collect()
 }
 
-fn compare<P: Ord + Copy>(
-    recorded: &BTreeMap<P, Figures>,
-    recomputed: &BTreeMap<P, Figures>,
-    place: impl Fn(P) -> (Option<Day>, KeyId),
+/// A sum whose money can be shown.
+trait Amount: Copy + Default + PartialEq {
+    fn amount(&self) -> Usd;
+}
+
+impl Amount for Figures {
+    fn amount(&self) -> Usd {
+        self.spent()
+    }
+}
+
+impl Amount for Cell {
+    fn amount(&self) -> Usd {
+        Usd::from_pico(self.pico)
+    }
+}
+
+fn compare<P: Ord, F: Amount>(
+    recorded: &BTreeMap<P, F>,
+    recomputed: &BTreeMap<P, F>,
+    place: impl Fn(&P) -> (ImbalanceKind, Option<Day>, KeyId),
     found: &mut Vec<Imbalance>,
 ) {
     for at in recorded.keys().chain(recomputed.keys()).collect::<BTreeSet<_>>() {
-        let figures = |of: &BTreeMap<P, Figures>| of.get(at).copied().unwrap_or_default();
+        let figures = |of: &BTreeMap<P, F>| of.get(at).copied().unwrap_or_default();
         let (recorded, recomputed) = (figures(recorded), figures(recomputed));
         if recorded != recomputed {
-            let (day, key) = place(*at);
-            found.push(Imbalance { day, key, recorded: recorded.spent(), recomputed: recomputed.spent() });
+            let (kind, day, key) = place(at);
+            found.push(Imbalance { kind, day, key, recorded: recorded.amount(), recomputed: recomputed.amount() });
         }
     }
 }

@@ -4,8 +4,8 @@
 //! A commit that fails is undone and its entries stay in memory, in their reserved places. Before the next try the file
 //! is opened anew: after a failed sync the system may have dropped what it could not write, so nothing that SQLite
 //! believes about the file counts any more. Should the failed transaction have reached the disk after all, the ledger
-//! finds its entries by request and attempt and books none of them twice. Calls are not tried again: they fail, and
-//! who waited decides.
+//! finds its entries by request and attempt and books none of them twice, and what is leased is set to what was told
+//! ([`leases`](super::leases)). Calls are not tried again: they fail, and who waited decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,15 +15,19 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::clock::{Clock, Tick};
-use crate::money::Entry;
+use crate::money::{RequestId, Usd};
 use crate::pool::{KeyId, KeyState};
 
-use super::command::{Answer, Command};
+use super::command::{Answer, Command, Desk};
 use super::connection::{Database, empty_log};
 use super::error::StoreError;
-use super::queue::{Patience, Queue, Work, report_lost};
+use super::intents::Intended;
+use super::leases::Leases;
+use super::queue::{Patience, Queue};
 use super::seal::Sealer;
-use super::{keys, ledger};
+use super::slot::report_lost;
+use super::waiting::{Booking, Work};
+use super::{epochs, intents, keys, ledger};
 
 /// Pauses between tries of a failed commit: each twice the one before.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -35,6 +39,8 @@ pub(super) struct Writer {
     pub failures: Arc<AtomicU64>,
     pub database: Database,
     pub sealer: Sealer,
+    pub leases: Leases,
+    pub clock: Clock,
     /// `None` after a failure, until the file is opened anew.
     pub connection: Option<Connection>,
     pub commit_gather: Duration,
@@ -42,13 +48,28 @@ pub(super) struct Writer {
     /// After closing: how long to wait for places that are still reserved, and to try again what cannot be written.
     pub close_patience: Duration,
     pub kept: Kept,
+    /// What becomes of the next commit, in simulations.
+    pub fault: Option<Fault>,
+}
+
+/// How a commit fails in simulations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing of it is on the disk.
+    Undone,
+    /// It failed, and everything is on the disk after all.
+    Durable,
 }
 
 /// What is not durable yet.
 #[derive(Default)]
 pub(super) struct Kept {
-    entries: Vec<Entry>,
+    intents: Vec<Intended>,
+    entries: Vec<Booking>,
+    forgotten: Vec<(RequestId, u16)>,
     states: HashMap<KeyId, KeyState>,
+    returned: HashMap<KeyId, Usd>,
+    unbounded: Vec<KeyId>,
     /// Something was deleted and its bytes may still stand in the log.
     wipe: bool,
     /// The pause before the next try, while commits fail.
@@ -68,7 +89,7 @@ impl Drop for LastWord {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.entries.iter().for_each(report_lost);
+        self.entries.iter().for_each(|booking| report_lost(&booking.entry));
     }
 }
 
@@ -94,6 +115,7 @@ impl Writer {
                 self.queue.wait_for_last(left);
             }
         }
+        self.end();
         if let Some(connection) = &self.connection
             && let Err(error) = empty_log(connection)
         {
@@ -102,24 +124,45 @@ impl Writer {
         self.kept.entries.len()
     }
 
-    fn write(&mut self, work: Work) {
-        let Work { entries, states, commands } = work;
-        self.kept.entries.extend(entries);
-        // A newer state of a key replaces one that could not be written.
-        self.kept.states.extend(states);
-        let wipes = commands.iter().any(Command::wipes);
-        match self.commit(commands) {
-            Ok(answers) => {
+    /// Give back what was leased, unless something is still under way: then the next process finds out what became of it.
+    pub(super) fn end(&mut self) {
+        let (rest, all_told) = self.queue.take_rest();
+        self.write(rest);
+        let (epoch, now) = (self.leases.epoch(), self.clock.now());
+        let taken = self.queue.taken();
+        let Some(connection) = self.connection.as_mut().filter(|_| self.kept.pause.is_none()) else { return };
+        let ended = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            match taken {
+                0 => epochs::close(&transaction, epoch, now)?,
+                _ => epochs::abandon(&transaction, epoch, all_told)?,
+            }
+            transaction.commit()
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "what was leased could not be given back; it counts as spent until it is looked after");
+        }
+    }
+
+    pub(super) fn write(&mut self, work: Work) {
+        let wipes = work.commands.iter().any(Command::wipes);
+        let commands = self.kept.add(work);
+        if commands.is_empty() && self.kept.is_empty() {
+            return;
+        }
+        // Who waits hears of a failure by these being dropped, and then asks why: not before that is on record.
+        let (mut commands, mut answers) = (commands.into_iter(), Vec::new());
+        match self.commit(&mut commands, &mut answers) {
+            Ok(()) => {
+                self.leases.committed();
                 self.queue.report(None);
                 self.queue.release(self.kept.entries.len());
-                self.kept.entries.clear();
-                self.kept.states.clear();
-                self.kept.pause = None;
+                self.kept.written();
                 self.kept.wipe |= wipes;
                 self.wipe();
                 answers.into_iter().for_each(|answer| answer());
             }
             Err(error) => {
+                self.leases.failed();
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 self.connection = None;
                 self.kept.pause = Some(self.kept.pause.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1)));
@@ -128,9 +171,12 @@ impl Writer {
         }
     }
 
-    /// One transaction for everything. The commands' answers are for after the commit; on an error they are dropped,
-    /// which their callers hear of as a failed write.
-    fn commit(&mut self, commands: Vec<Command>) -> Result<Vec<Answer>, StoreError> {
+    /// One transaction for everything. The commands' answers are for after the commit.
+    fn commit(
+        &mut self,
+        commands: &mut impl Iterator<Item = Command>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), StoreError> {
         let unwritable = |error| StoreError::unwritable(&error);
         let connection = match &mut self.connection {
             Some(connection) => connection,
@@ -144,16 +190,22 @@ impl Writer {
                 .execute("REPLACE INTO meta (name, value) VALUES ('write_probe', randomblob(8))", [])
                 .map_err(unwritable)?;
         }
-        ledger::book(&transaction, &self.kept.entries, self.first_lookup).map_err(unwritable)?;
-        for (key, state) in &self.kept.states {
-            keys::save_state(&transaction, *key, state).map_err(unwritable)?;
-        }
-        let mut answers = Vec::with_capacity(commands.len());
+        self.kept.write(&transaction, &mut self.leases, self.first_lookup).map_err(unwritable)?;
+        let mut desk = Desk {
+            sealer: &self.sealer,
+            leases: &mut self.leases,
+            now: self.clock.now(),
+            first_lookup: self.first_lookup,
+        };
         for command in commands {
-            answers.push(command.run(&mut transaction, &self.sealer).map_err(unwritable)?);
+            answers.push(command.run(&mut transaction, &mut desk).map_err(unwritable)?);
         }
-        transaction.commit().map_err(unwritable)?;
-        Ok(answers)
+        self.leases.write(&transaction).map_err(unwritable)?;
+        let fault = self.fault.take();
+        if fault != Some(Fault::Undone) {
+            transaction.commit().map_err(unwritable)?;
+        }
+        fault.map_or(Ok(()), |_| Err(StoreError::Unwritable("simulated".into())))
     }
 
     /// Get deleted bytes out of the log too. When a reader is in the way, at the next commit.
@@ -161,5 +213,73 @@ impl Writer {
         if let (true, Some(connection)) = (self.kept.wipe, &self.connection) {
             self.kept.wipe = !empty_log(connection).unwrap_or(false);
         }
+    }
+}
+
+impl Kept {
+    /// Take work in; the commands are the caller's, who does not keep them.
+    fn add(&mut self, work: Work) -> Vec<Command> {
+        let Work { intents, entries, forgotten, states, returned, unbounded, commands } = work;
+        self.intents.extend(intents);
+        self.entries.extend(entries);
+        self.forgotten.extend(forgotten);
+        // A newer state of a key replaces one that could not be written.
+        self.states.extend(states);
+        for (key, amount) in returned {
+            let sum = self.returned.entry(key).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        self.unbounded.extend(unbounded);
+        commands
+    }
+
+    /// Whether there is nothing to write or to see to.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { intents, entries, forgotten, states, returned, unbounded, wipe, pause } = self;
+        intents.is_empty()
+            && entries.is_empty()
+            && forgotten.is_empty()
+            && states.is_empty()
+            && returned.is_empty()
+            && unbounded.is_empty()
+            && !wipe
+            && pause.is_none()
+    }
+
+    /// Write it all. Attempts under way come first: some of them are over by now.
+    fn write(&self, connection: &Connection, leases: &mut Leases, first_lookup: Duration) -> rusqlite::Result<()> {
+        for open in &self.intents {
+            intents::write(connection, leases.epoch(), open)?;
+        }
+        ledger::book(connection, self.entries.iter().map(|booking| &booking.entry), first_lookup)?;
+        let over = self.entries.iter().filter_map(|booking| booking.written);
+        for (request, attempt) in over.chain(self.forgotten.iter().copied()) {
+            intents::forget(connection, request, attempt)?;
+        }
+        for Booking { entry, .. } in &self.entries {
+            leases.take_off(entry.key, entry.held.unwrap_or_default());
+        }
+        self.returned.iter().for_each(|(key, amount)| leases.take_off(*key, *amount));
+        self.unbounded.iter().for_each(|key| leases.use_unbounded(*key));
+        for (key, state) in &self.states {
+            keys::save_state(connection, *key, state)?;
+        }
+        Ok(())
+    }
+
+    /// Entries that are not durable.
+    pub(super) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// It is durable.
+    fn written(&mut self) {
+        self.intents.clear();
+        self.entries.clear();
+        self.forgotten.clear();
+        self.states.clear();
+        self.returned.clear();
+        self.unbounded.clear();
+        self.pause = None;
     }
 }

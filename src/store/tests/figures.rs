@@ -1,16 +1,9 @@
 //! Sums: what is counted, where windows begin and end, and that a changed figure is noticed.
 
-use rusqlite::Connection;
-
 use super::*;
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).expect("a time")
-}
-
-/// The database as somebody else would open it.
-fn by_hand(place: &Path) -> Connection {
-    Connection::open(options(place).path).expect("opens")
 }
 
 #[tokio::test]
@@ -111,7 +104,8 @@ async fn every_changed_sum_is_noticed() {
         assert_eq!(hand.execute(done, []).expect("done"), 1, "{done}");
         let found = store.verify_totals(None).await.expect("readable");
         let [recorded, recomputed] = [recorded, recomputed].map(Usd::from_pico);
-        assert_eq!(found, [Imbalance { day: on, key: whose, recorded, recomputed }], "{done}");
+        let kind = ImbalanceKind::Sum;
+        assert_eq!(found, [Imbalance { kind, day: on, key: whose, recorded, recomputed }], "{done}");
         let on_the_day = store.verify_totals(Some(NOON.day())).await.expect("readable");
         assert_eq!(on_the_day.len(), usize::from(on.is_some()), "{done}");
         assert_eq!(store.verify_totals(Some(NOON.next_midnight().day())).await.expect("readable"), [], "{done}");
@@ -141,7 +135,9 @@ async fn entries_cannot_be_changed_and_a_forced_change_is_noticed() {
     balanced(&store).await;
     hand.execute_batch("DROP TRIGGER entries_stand; UPDATE entries SET pico = 39 WHERE pico = 40").expect("forced");
     let found = store.verify_totals(None).await.expect("readable");
-    let shown = |i: &Imbalance| (i.day.is_some(), i.key.0, i.recorded.as_pico(), i.recomputed.as_pico());
+    let shown = |i: &Imbalance| (i.kind, i.day.is_some(), i.key.0, i.recorded.as_pico(), i.recomputed.as_pico());
     let places: Vec<_> = found.iter().map(shown).collect();
-    assert_eq!(places, [(true, 0, 42, 41), (true, 1, 42, 41), (false, 0, 42, 41), (false, 1, 42, 41)]);
+    let (sum, models, chain) = (ImbalanceKind::Sum, ImbalanceKind::Models, ImbalanceKind::Chain { line: Some(1) });
+    let sums = [(sum, true, 0, 42, 41), (sum, true, 1, 42, 41), (sum, false, 0, 42, 41), (sum, false, 1, 42, 41)];
+    assert_eq!(places, [&sums[..], &[(models, true, 1, 42, 41), (chain, false, 1, 0, 0)]].concat());
 }

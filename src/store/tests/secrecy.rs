@@ -143,11 +143,11 @@ async fn without_the_right_master_key_nothing_opens_and_the_reason_is_said() {
     fs::remove_file(&file).expect("removed");
     check(refusal(options(place.path())), &["restore", "master.key"]);
     assert!(!file.exists(), "no new key is made over sealed rows");
+    let content = |files: &[(String, Vec<u8>)]| files.iter().find(|(n, _)| n == "potluck.db").map(|(_, c)| c.clone());
+    assert!(content(&files(place.path())) == content(&before), "nothing was changed meanwhile");
 
     let (_, loaded) = Store::open(given(right.trim()), &Clock::manual(NOON)).expect("the right one opens");
     assert!(loaded.keys[0].key.credential.expose().ends_with(CANARY));
-    let content = |files: &[(String, Vec<u8>)]| files.iter().find(|(n, _)| n == "potluck.db").map(|(_, c)| c.clone());
-    assert_eq!(content(&files(place.path())), content(&before), "nothing was changed meanwhile");
 }
 
 #[tokio::test]

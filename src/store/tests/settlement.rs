@@ -26,7 +26,7 @@ async fn an_unknown_cost_counts_as_nothing_until_it_is_settled_and_then_once() {
     let place = tempfile::tempdir().expect("a directory");
     let (store, key, entry) = with_suspense(place.path()).await;
     assert_eq!(today(&store, key).await, (0, 0, 1));
-    let open_now = SuspenseSummary { open: 1, oldest: Some(NOON), exhausted: 0 };
+    let open_now = SuspenseSummary { open: 1, held: Usd::ZERO, oldest: Some(NOON), exhausted: 0 };
     assert_eq!(store.suspense_summary().await.expect("readable"), open_now);
     assert_eq!((entry.key, entry.tries, entry.opened_at), (key, 0, NOON));
     assert_eq!(entry.due_at, Some(NOON.after(FIRST_LOOKUP)));
@@ -100,7 +100,7 @@ async fn a_lookup_in_vain_is_tried_later_or_left_to_a_person() {
 
     store.retry_later(entry.id, None).await.expect("written");
     assert_eq!(store.suspense_due(late, 10).await.expect("readable"), []);
-    let given_up = SuspenseSummary { open: 1, oldest: Some(NOON), exhausted: 1 };
+    let given_up = SuspenseSummary { open: 1, held: Usd::ZERO, oldest: Some(NOON), exhausted: 1 };
     assert_eq!(store.suspense_summary().await.expect("readable"), given_up);
     assert_eq!(today(&store, key).await, (0, 0, 1));
 

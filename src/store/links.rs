@@ -1,0 +1,116 @@
+//! Checks the chain through each key's lines.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::clock::Day;
+use crate::pool::KeyId;
+
+use super::column;
+use super::row::{BEGINNING, Line, Link, WIDTH, link_of_row, unchained_until};
+
+/// A look at the chains, line by line in the order of the ledger.
+pub(super) struct Links<'c> {
+    connection: &'c Connection,
+    /// From the first line on; otherwise from some line on, and only the keys that come along are looked at.
+    whole: bool,
+    unchained_until: i64,
+    keys: BTreeMap<KeyId, Chain>,
+}
+
+/// A key's chain, as far as it was followed.
+struct Chain {
+    /// The last line's value.
+    last: Link,
+    /// The value the ledger says the last line has; `None` when it says nothing.
+    head: Option<Link>,
+    /// The first line that does not follow on the one before it.
+    broken: Option<i64>,
+}
+
+impl<'c> Links<'c> {
+    /// Begin with the first line, or with that of a day.
+    pub(super) fn begin(connection: &'c Connection, day: Option<Day>) -> rusqlite::Result<Self> {
+        let unchained_until = unchained_until(connection)?;
+        let mut links = Self { connection, whole: day.is_none(), unchained_until, keys: BTreeMap::new() };
+        if links.whole {
+            let mut chains = connection.prepare("SELECT key, start, head FROM chains")?;
+            let mut rows = chains.query([])?;
+            while let Some(row) = rows.next()? {
+                let chain = Chain { last: row.get(1)?, head: Some(row.get(2)?), broken: None };
+                links.keys.insert(column::key(row, 0)?, chain);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Look at a line, read from `row`, where its own value stands after its columns.
+    pub(super) fn look(&mut self, line: &Line<'_>, row: &Row<'_>) -> rusqlite::Result<()> {
+        if !self.keys.contains_key(&line.key) {
+            let chain = self.enter(line)?;
+            self.keys.insert(line.key, chain);
+        }
+        let Some(chain) = self.keys.get_mut(&line.key) else { return Ok(()) };
+        let follows = match row.get::<_, Option<Link>>(WIDTH) {
+            Ok(None) => line.id <= self.unchained_until,
+            Ok(Some(link)) => {
+                let due = link_of_row(&chain.last, row)?;
+                chain.last = link;
+                link == due
+            }
+            // Not 32 bytes.
+            Err(_) => false,
+        };
+        if !follows {
+            chain.broken.get_or_insert(line.id);
+        }
+        Ok(())
+    }
+
+    /// Take up a key's chain at a line.
+    fn enter(&self, line: &Line<'_>) -> rusqlite::Result<Chain> {
+        let chain = self
+            .connection
+            .prepare_cached("SELECT start, head FROM chains WHERE key = ?1")?
+            .query_row((line.key.0,), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (start, head) = chain.unzip();
+        let before = if self.whole { None } else { self.before(line)? };
+        Ok(Chain { last: before.or(start).unwrap_or(BEGINNING), head, broken: None })
+    }
+
+    /// The value of the key's line before this one. Numbers of lines stand in the index by key, so that is found without
+    /// reading lines, but for the first time after there were lines without a value.
+    fn before(&self, line: &Line<'_>) -> rusqlite::Result<Option<Link>> {
+        let chain = |sql| -> rusqlite::Result<Option<Option<Link>>> {
+            let mut before = self.connection.prepare_cached(sql)?;
+            before.query_row((line.key.0, line.id), |row| row.get(0)).optional()
+        };
+        let before = chain(
+            "SELECT chain FROM entries WHERE id = \
+             (SELECT max(id) FROM entries INDEXED BY entries_of_key WHERE key = ?1 AND id < ?2)",
+        )?;
+        match before {
+            Some(None) => Ok(chain(
+                "SELECT chain FROM entries WHERE id = \
+                 (SELECT max(id) FROM entries WHERE key = ?1 AND id < ?2 AND chain IS NOT NULL)",
+            )?
+            .flatten()),
+            before => Ok(before.flatten()),
+        }
+    }
+
+    /// The keys whose chains do not hold, with the first line that does not follow.
+    pub(super) fn broken(self) -> rusqlite::Result<Vec<(KeyId, Option<u64>)>> {
+        let mut found = Vec::new();
+        for (key, Chain { last, head, broken }) in self.keys {
+            match broken {
+                Some(line) => found.push((key, Some(column::uncount(line)))),
+                None if head.unwrap_or(BEGINNING) != last => found.push((key, None)),
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,88 @@
+//! Suspense as operators see it: every open cost, and one by its number.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::money::Usd;
+
+use super::Store;
+use super::column;
+use super::error::StoreError;
+use super::record::Suspense;
+
+/// An attempt whose cost is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenEntry {
+    /// Its place in suspense.
+    pub suspense: Suspense,
+    /// The model, where known.
+    pub model: Option<Box<str>>,
+}
+
+/// How an attempt that was in suspense stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its cost is not known yet.
+    Open(Suspense),
+    /// It is.
+    Settled,
+}
+
+const COLUMNS: &str = "s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, \
+     s.held, e.model, s.settled_at IS NULL";
+
+impl Store {
+    /// Everything in suspense, the oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub async fn suspense_open(&self, limit: usize) -> Result<Vec<OpenEntry>, StoreError> {
+        self.read(move |connection| all(connection, limit)).await
+    }
+
+    /// How an entry of that number stands; `None` when it was never in suspense.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub async fn suspense_entry(&self, id: u64) -> Result<Option<Standing>, StoreError> {
+        self.read(move |connection| one(connection, id)).await
+    }
+}
+
+fn all(connection: &Connection, limit: usize) -> Result<Vec<OpenEntry>, StoreError> {
+    let mut open = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
+         WHERE s.settled_at IS NULL ORDER BY s.opened_at LIMIT ?1"
+    ))?;
+    let limit = column::count(u64::try_from(limit).unwrap_or(u64::MAX));
+    open.query_map((limit,), read)?.map(|row| row.map_err(StoreError::from)).collect()
+}
+
+fn one(connection: &Connection, id: u64) -> Result<Option<Standing>, StoreError> {
+    let found = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM suspense AS s JOIN entries AS e ON e.id = s.entry WHERE s.entry = ?1"
+        ))?
+        .query_row((column::count(id),), |row| {
+            let is_open: bool = row.get(11)?;
+            Ok(if is_open { Standing::Open(read(row)?.suspense) } else { Standing::Settled })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<OpenEntry> {
+    let suspense = Suspense {
+        id: column::uncount(row.get(0)?),
+        request: column::request(row, 1)?,
+        attempt: row.get(2)?,
+        key: column::key(row, 3)?,
+        generation: column::maybe_generation(row, 4)?,
+        endpoint: column::endpoint(row, 5)?,
+        opened_at: column::time(row, 6)?,
+        tries: row.get(7)?,
+        due_at: column::maybe_time(row, 8)?,
+        held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),
+    };
+    let model: Option<String> = row.get(10)?;
+    Ok(OpenEntry { suspense, model: model.map(String::into_boxed_str) })
+}

@@ -1,0 +1,85 @@
+//! Files of earlier potlucks, also while one still writes.
+
+use super::connection::Database;
+use super::*;
+
+/// A line as the first potluck wrote it.
+fn old_line(number: u8, kind: u8, pico: Option<i64>, model: Option<&str>) -> String {
+    let (pico, model) = (
+        pico.map_or("NULL".to_owned(), |pico| pico.to_string()),
+        model.map_or("NULL".to_owned(), |m| format!("'{m}'")),
+    );
+    format!(
+        "INSERT INTO entries (kind, request, attempt, opens, at, day, key, endpoint, model, prompt, pico, outcome, duration_ms) \
+         VALUES ({kind}, x'{number:032x}', 1, {}, {}, {}, 1, 'chat_completions', {model}, 3, {pico}, 'answered', 5);",
+        1 - kind,
+        NOON.as_millis(),
+        NOON.day().number()
+    )
+}
+
+/// The sums that it wrote with them.
+fn old_sums(requests: i64, prompt: i64, pico: i64) -> String {
+    let day = NOON.day().number();
+    let row = |table: &str, place: &str| {
+        format!(
+            "REPLACE INTO {table} VALUES ({place}, {requests}, {requests}, 0, 0, 0, 0, 0, 0, {prompt}, 0, 0, 0, {pico}, 0);"
+        )
+    };
+    ["0", "1"].map(|key| row("day_totals", &format!("{day}, {key}")) + &row("key_totals", key)).concat()
+}
+
+#[tokio::test]
+async fn a_first_file_is_taken_over_while_its_potluck_still_writes() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = options(place.path()).path;
+    Database::at(&path).prepare().expect("prepared");
+    let old = Connection::open(&path).expect("opens");
+    old.execute_batch("PRAGMA journal_mode = WAL").expect("set");
+    old.execute_batch(include_str!("../migrations/1.sql")).expect("made");
+    old.execute_batch("PRAGMA user_version = 1").expect("set");
+    old.execute_batch(
+        &[old_line(1, 0, Some(40), Some("a/b")), old_line(2, 0, None, None), old_sums(2, 6, 40)].concat(),
+    )
+    .expect("written");
+    old.execute_batch(&format!(
+        "INSERT INTO suspense (entry, key, opened_at, due_at) VALUES (2, 1, {0}, {0});
+        INSERT INTO day_starts VALUES ({1}, 1)",
+        NOON.as_millis(),
+        NOON.day().number()
+    ))
+    .expect("written");
+
+    let (store, _) = open(place.path());
+    balanced(&store).await;
+    let key = store.add_key(new_key(1)).await.expect("added");
+    assert_eq!(key, KeyId(1), "its lines are those of the old file");
+    let open_cost = store.suspense_of(request(2), 1).await.expect("readable").expect("in suspense");
+    assert_eq!(open_cost.held, None);
+    assert_eq!(store.purse(key).await.expect("readable").suspense_unbounded, 1);
+    store.settle(open_cost.id, settlement(2)).await.expect("written");
+    // One of the new potluck, one of the old.
+    book(&store, entry(3, key, 100));
+    store.flush().await.expect("durable");
+    old.execute_batch(&[old_line(4, 0, Some(7), Some("a/b")), old_sums(4, 6 + 17 + 10 + 3, 149)].concat())
+        .expect("written");
+    old.execute_batch(
+        "UPDATE day_totals SET completion = 12, cached = 3; UPDATE key_totals SET completion = 12, cached = 3",
+    )
+    .expect("written");
+    book(&store, entry(5, key, 1000));
+    store.flush().await.expect("durable");
+    balanced(&store).await;
+    assert_eq!(store.verify_totals(Some(NOON.day())).await.expect("readable"), []);
+    let lines = store.summary(LedgerFilter::default()).await.expect("readable");
+    let shown: Vec<_> =
+        lines.iter().map(|line| (line.model.as_deref(), line.sums.attempts, line.sums.amount.as_pico())).collect();
+    assert_eq!(shown, [(None, 1, 2), (Some("a/b"), 2, 47), (Some("some/model"), 2, 1100)]);
+
+    // From now on nobody else writes; a line without a link is somebody's forgery.
+    store.bury().await.expect("written");
+    balanced(&store).await;
+    old.execute_batch(&old_line(6, 1, Some(-900), None)).expect("written");
+    let found = store.verify_totals(None).await.expect("readable");
+    assert!(found.iter().any(|found| matches!(found.kind, ImbalanceKind::Chain { line: Some(7) })), "{found:?}");
+}
