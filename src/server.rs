@@ -15,7 +15,7 @@ use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
 
 use crate::admin::AdminApp;
-use crate::background::{Prober, Reconciler};
+use crate::background::{Auditor, Leases, Patience, PriceRefresher, Prober, Reconciler};
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::origin::{Origin, OriginError};
@@ -37,7 +37,7 @@ pub struct Potluck {
     pot: Arc<Pot>,
     config: Config,
     /// Nobody else works with the store meanwhile.
-    _claim: Claim,
+    claim: Claim,
 }
 
 /// Why potluck cannot start.
@@ -112,7 +112,7 @@ impl Potluck {
         let metrics = Metrics::new();
         let pot = Pot::new(Parts { clock, policy, store, loaded, origin, metrics });
         add_keys(&pot, &config.keys)?;
-        Ok(Self { pot, config, _claim: claim })
+        Ok(Self { pot, config, claim })
     }
 
     /// Book everything that is still to be booked and stop the ledger's writer; nothing can be served afterwards.
@@ -142,7 +142,7 @@ impl Potluck {
         service
     }
 
-    /// Everything, ready to be added to a server: both listeners, probes, the reconciler, the upstream's addresses.
+    /// Everything, ready to be added to a server: both listeners, probes, the reconciler, prices, the upstream's addresses.
     pub fn services(&self) -> Vec<Box<dyn ServiceWithDependents>> {
         let mut services: Vec<Box<dyn ServiceWithDependents>> =
             vec![Box::new(self.proxy_service()), Box::new(self.admin_service())];
@@ -163,11 +163,24 @@ impl Potluck {
 
     /// What goes on behind the listeners.
     fn tasks(&self) -> Vec<Box<dyn ServiceWithDependents>> {
-        let prober = Prober::new(Arc::clone(&self.pot));
-        let reconciler = Reconciler::new(Arc::clone(&self.pot), &self.config.ledger.reconcile_schedule);
+        let ledger = &self.config.ledger;
+        let patience = Patience {
+            schedule: ledger.reconcile_schedule.as_slice().into(),
+            usage: ledger.usage_settle_after,
+            estimate: ledger.estimate_after,
+        };
+        let prober = Prober::new(Arc::clone(&self.pot), patience.clone());
+        let reconciler = Reconciler::new(Arc::clone(&self.pot), patience.clone());
+        let retention = u32::try_from(ledger.retention_days).ok().filter(|days| *days > 0);
+        let auditor = Auditor::new(Arc::clone(&self.pot), self.claim.clone(), patience, retention);
+        let permille = u32::try_from(ledger.lease_permille).unwrap_or_default();
+        let leases = Leases::new(Arc::clone(&self.pot), permille);
         vec![
             Box::new(background("potluck probes", prober)),
             Box::new(background("potluck reconciler", reconciler)),
+            Box::new(background("potluck auditor", auditor)),
+            Box::new(background("potluck leases", leases)),
+            Box::new(background("potluck prices", PriceRefresher::new(Arc::clone(&self.pot), &self.config.prices))),
             Box::new(self.pot.origin().address_service()),
         ]
     }

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use super::audit;
 use super::rounds::{at_most, until_stopped};
+use super::schedule::Patience;
 use crate::pool::{Chosen, Evidence, Health, KeyId};
 use crate::pot::questions::{ask_credits, ask_key};
 use crate::pot::{KeyRef, Pot};
@@ -25,12 +27,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The service that gathers evidence about keys.
 pub struct Prober {
     pot: Arc<Pot>,
+    patience: Patience,
 }
 
 impl Prober {
     /// A prober for this pot. When keys are due is the pool's to say (`pool.*_recheck*`, `pool.probe_interval_ms`).
-    pub fn new(pot: Arc<Pot>) -> Self {
-        Self { pot }
+    pub fn new(pot: Arc<Pot>, patience: Patience) -> Self {
+        Self { pot, patience }
     }
 
     async fn rounds(&self) {
@@ -44,7 +47,7 @@ impl Prober {
                 continue;
             }
             let pot = &self.pot;
-            at_most(AT_A_TIME, due, |key| probe(Arc::clone(pot), key)).await;
+            at_most(AT_A_TIME, due, |key| probe(Arc::clone(pot), key, self.patience.clone())).await;
         }
     }
 }
@@ -57,9 +60,10 @@ impl BackgroundService for Prober {
 }
 
 /// Ask about one key and tell the pot. A key that has left the pool meanwhile is nobody's concern.
-async fn probe(pot: Arc<Pot>, key: KeyId) {
+async fn probe(pot: Arc<Pot>, key: KeyId, patience: Patience) {
     let Some(chosen) = pot.pinned(key) else { return };
     let asked_at = pot.clock().now();
+    let before = pot.activity(key);
     match ask_key(pot.origin(), &chosen.credential, asked_at).await {
         Ok(KeyAnswer::Facts { management: true, .. }) => refuse_management(&pot, key).await,
         Ok(KeyAnswer::Facts { facts, .. }) => {
@@ -68,7 +72,13 @@ async fn probe(pot: Arc<Pot>, key: KeyId) {
             {
                 tracing::error!(%key, %error, "the key's account could not be stored");
             }
+            let usage = facts.usage;
             pot.evidence(key, &Evidence::Key(facts), asked_at);
+            if let Some(usage) = usage
+                && let Err(error) = audit::compare(&pot, key, usage, before, &patience).await
+            {
+                tracing::error!(%key, %error, "the key's usage could not be compared with its books");
+            }
             credits(&pot, &chosen).await;
         }
         Ok(KeyAnswer::Rejected) => {

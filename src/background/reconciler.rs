@@ -12,8 +12,9 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::rounds::{at_most, until_stopped};
-use super::schedule::{Found, next_try};
+use super::schedule::{Found, Patience, next_try};
 use crate::clock::Timestamp;
+use crate::money::{Basis, Tokens};
 use crate::pot::Pot;
 use crate::pot::questions::ask_generation;
 use crate::store::{Settlement, StoreError, Suspense};
@@ -31,7 +32,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// The service that settles unknown costs.
 pub struct Reconciler {
     pot: Arc<Pot>,
-    schedule: Arc<[Duration]>,
+    patience: Patience,
 }
 
 /// What became of an entry.
@@ -47,9 +48,9 @@ enum Done {
 }
 
 impl Reconciler {
-    /// A reconciler for this pot, asking at these times after an attempt's end (`ledger.reconcile_schedule_ms`).
-    pub fn new(pot: Arc<Pot>, schedule: &[Duration]) -> Self {
-        Self { pot, schedule: schedule.into() }
+    /// A reconciler for this pot.
+    pub fn new(pot: Arc<Pot>, patience: Patience) -> Self {
+        Self { pot, patience }
     }
 
     async fn rounds(&self) {
@@ -69,7 +70,7 @@ impl Reconciler {
             }
         };
         let more = due.len() >= BATCH;
-        let ask = |entry| resolve(Arc::clone(&self.pot), Arc::clone(&self.schedule), entry);
+        let ask = |entry| resolve(Arc::clone(&self.pot), self.patience.clone(), entry);
         let done = at_most(AT_A_TIME, due, ask).await;
         let now = self.pot.clock().now();
         if done.iter().any(|done| matches!(done, Done::Unwritten)) {
@@ -91,7 +92,7 @@ impl Reconciler {
 
     /// Wait until `next`, or until the first scheduled time of an entry that is opened meanwhile.
     async fn wait(&self, mut next: Timestamp) {
-        let first = self.schedule.iter().min().copied().unwrap_or(LOOK_EVERY);
+        let first = self.patience.schedule.iter().min().copied().unwrap_or(LOOK_EVERY);
         loop {
             let now = self.pot.clock().now();
             tokio::select! {
@@ -109,16 +110,24 @@ impl BackgroundService for Reconciler {
     }
 }
 
-async fn resolve(pot: Arc<Pot>, schedule: Arc<[Duration]>, entry: Suspense) -> Done {
+async fn resolve(pot: Arc<Pot>, patience: Patience, entry: Suspense) -> Done {
     // What was true when it was asked: a time of the schedule that passes while the answer is awaited is not used up.
     let asked_at = pot.clock().now();
     let found = match look_up(&pot, &entry).await {
         Ok(settled) => return written(&entry, book(&pot, &entry, settled).await, Done::Settled),
         Err(found) => found,
     };
-    let next = next_try(entry.opened_at, found, &schedule, asked_at);
+    let next = next_try(entry.opened_at, found, &patience, asked_at);
     if next.is_none() {
+        match estimate(&pot, &entry).await {
+            Ok(true) => return Done::Settled,
+            Ok(false) => {}
+            error => return written(&entry, error.map(drop), Done::Unwritten),
+        }
         tracing::error!(request = %entry.request, key = %entry.key, ?found, "this attempt's cost stays unknown");
+    }
+    if asked_at.since(entry.opened_at) >= patience.until_usage(entry.generation.is_some()) {
+        pot.ask_about(std::iter::once(entry.key));
     }
     let done = next.map_or(Done::GivenUp, Done::Later);
     written(&entry, pot.store().retry_later(entry.id, next).await, done)
@@ -148,12 +157,24 @@ async fn look_up(pot: &Pot, entry: &Suspense) -> Result<Settled, Found> {
     }
 }
 
+/// Nothing was to be learned in all the time: the worst cost that was held is booked in place of the true one. `false`
+/// where none was held, since unknown is never a number of our own making.
+async fn estimate(pot: &Pot, entry: &Suspense) -> Result<bool, StoreError> {
+    let Some(cost) = entry.held else { return Ok(false) };
+    let (at, tokens) = (pot.clock().now(), Tokens::default());
+    let found = Settlement { at, cost, byok: None, tokens, model: None, basis: Basis::Estimate };
+    let _settling = pot.books().await;
+    pot.settle_suspense(entry, found).await?;
+    tracing::warn!(request = %entry.request, key = %entry.key, %cost, "an unknown cost is booked at the most it can be");
+    Ok(true)
+}
+
 /// Book what was found. Settling twice is harmless: the store takes the first one only, and only then do figures move.
 async fn book(pot: &Pot, entry: &Suspense, settled: Settled) -> Result<(), StoreError> {
     let Settled { cost, byok, tokens, model } = settled;
-    let settlement = Settlement { at: pot.clock().now(), cost, byok, tokens, model };
-    if pot.store().settle(entry.id, settlement).await? {
-        pot.settled(entry.key, cost);
+    let found = Settlement { at: pot.clock().now(), cost, byok, tokens, model, basis: Basis::Upstream };
+    let _settling = pot.books().await;
+    if pot.settle_suspense(entry, found).await? {
         tracing::info!(request = %entry.request, key = %entry.key, %cost, "an unknown cost was found");
     }
     Ok(())

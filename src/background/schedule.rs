@@ -1,16 +1,37 @@
 //! When an unknown cost is asked about again. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// After the schedule's last time it is asked once a day: records of interrupted requests turn up late.
-const AFTERWARDS: Duration = Duration::from_secs(24 * 60 * 60);
-/// An entry this old is given up and stays in suspense for a person to settle.
-const GIVE_UP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Bounds of the pause after a question that got no statement. Within them the pause is as long as the entry is old,
 /// so that pauses double by themselves, after a restart too.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10 * 60));
+
+/// Bounds of the pause between comparisons of the key's usage, which wait for a moment with nothing under way on the key.
+/// They cost nothing, and until one succeeds the money is in suspense.
+const USAGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// How long is waited for better proof of a cost.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// When a generation is asked about, counted from the attempt's end (`ledger.reconcile_schedule_ms`).
+    pub schedule: Arc<[Duration]>,
+    /// Then the key's own usage may settle what nobody can be asked about (`ledger.usage_settle_after_ms`).
+    pub usage: Duration,
+    /// Then the worst cost that was held is booked as an estimate (`ledger.estimate_after_ms`).
+    pub estimate: Duration,
+}
+
+impl Patience {
+    /// When the key's usage settles a cost, counted from the attempt's end: a generation that can be asked about is given
+    /// its whole schedule first.
+    pub(super) fn until_usage(&self, has_generation: bool) -> Duration {
+        let asked = self.schedule.iter().max().copied().filter(|_| has_generation);
+        asked.map_or(self.usage, |last| last.max(self.usage))
+    }
+}
 
 /// What a question about a generation came to, when it did not bring its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +44,25 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// When to ask again about an entry opened at `opened_at`; `None` when it is given up.
+/// When to ask again about an entry opened at `opened_at`; `None` when it is time for an estimate.
 ///
 /// The schedule's times count from the opening, not from the last question: what fell into a time without network or
 /// without potluck is not made up for, and a question without a statement uses none of them up.
-pub(super) fn next_try(opened_at: Timestamp, found: Found, schedule: &[Duration], now: Timestamp) -> Option<Timestamp> {
+pub(super) fn next_try(opened_at: Timestamp, found: Found, patience: &Patience, now: Timestamp) -> Option<Timestamp> {
     let age = now.since(opened_at);
-    if age >= GIVE_UP {
+    if age >= patience.estimate {
         return None;
     }
+    let usage = now.after(age.clamp(USAGE.0, USAGE.1));
+    if age >= patience.until_usage(found != Found::Nothing) {
+        return Some(usage);
+    }
     match found {
-        Found::Nothing => None,
+        Found::Nothing => Some(usage),
         Found::Silent => Some(now.after(age.clamp(SILENCE.0, SILENCE.1))),
         Found::NotYet => {
-            let scheduled = schedule.iter().map(|step| opened_at.after(*step)).filter(|at| *at > now).min();
-            scheduled.or_else(|| Some(now.after(AFTERWARDS)))
+            let scheduled = patience.schedule.iter().map(|step| opened_at.after(*step)).filter(|at| *at > now).min();
+            scheduled.or(Some(usage))
         }
     }
 }
@@ -49,29 +74,45 @@ mod tests {
     const OPENED: Timestamp = Timestamp::from_secs(1_000_000);
     const DAY: u64 = 24 * 60 * 60;
 
+    fn patience() -> Patience {
+        Patience {
+            schedule: [2, 10, 60, 600, 3600].map(Duration::from_secs).into(),
+            usage: Duration::from_secs(120),
+            estimate: Duration::from_secs(7 * DAY),
+        }
+    }
+
+    #[test]
+    fn usage_settles_what_nobody_can_be_asked_about_sooner() {
+        assert_eq!(patience().until_usage(false), Duration::from_secs(120));
+        assert_eq!(patience().until_usage(true), Duration::from_secs(3600));
+    }
+
     #[test]
     fn next_tries() {
-        let schedule = [2, 10, 60, 600, 3600].map(Duration::from_secs);
+        let patience = patience();
         let check = |found, age: u64, expected: Option<u64>| {
             let at = |secs| OPENED.after(Duration::from_secs(secs));
-            assert_eq!(next_try(OPENED, found, &schedule, at(age)), expected.map(at), "{found:?} at {age}");
+            assert_eq!(next_try(OPENED, found, &patience, at(age)), expected.map(at), "{found:?} at {age}");
         };
-        for (age, expected) in [(0, 2), (1, 2), (2, 10), (9, 10), (10, 60), (60, 600), (601, 3600), (3600, 3600 + DAY)]
-        {
+        for (age, expected) in [(0, 2), (1, 2), (2, 10), (9, 10), (10, 60), (60, 600), (601, 3600), (3600, 3660)] {
             check(Found::NotYet, age, Some(expected));
         }
-        check(Found::NotYet, 7 * DAY - 1, Some(8 * DAY - 1));
+        check(Found::NotYet, 7 * DAY - 1, Some(7 * DAY + 59));
         check(Found::NotYet, 7 * DAY, None);
-        for (age, expected) in [(0, 2), (2, 4), (100, 200), (600, 1200), (5000, 5600)] {
+        for (age, expected) in [(0, 2), (2, 4), (100, 200), (600, 1200), (5000, 5060)] {
             check(Found::Silent, age, Some(expected));
         }
         check(Found::Silent, 7 * DAY, None);
-        check(Found::Nothing, 0, None);
+        for (age, expected) in [(0, 5), (50, 100), (100, 160), (5000, 5060)] {
+            check(Found::Nothing, age, Some(expected));
+        }
+        check(Found::Nothing, 7 * DAY, None);
     }
 
     #[test]
     fn a_clock_set_back_delays_nothing() {
         let before = Timestamp::from_secs(999_000);
-        assert_eq!(next_try(OPENED, Found::Silent, &[], before), Some(before.after(SILENCE.0)));
+        assert_eq!(next_try(OPENED, Found::Silent, &patience(), before), Some(before.after(SILENCE.0)));
     }
 }

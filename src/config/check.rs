@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::fault::{Fault, Source};
 use super::kinds::Kind;
 use super::raw::Raw;
-use super::settings::{Admin, Clients, General, Ledger, Log, Pool, Proxy, Store, Upstream};
+use super::settings::{Admin, Clients, General, Ledger, Log, Pool, Prices, Proxy, Store, Upstream};
 use super::{ClientsMode, Config};
 
 /// Reads settings one by one and collects what is wrong with them.
@@ -43,6 +43,7 @@ pub(super) fn check(raw: &Raw, faults: Vec<Fault>) -> Result<Config, Vec<Fault>>
         pool: Pool::read(&mut reader),
         store: Store::read(&mut reader),
         ledger: Ledger::read(&mut reader),
+        prices: Prices::read(&mut reader),
         clients: Clients::read(&mut reader),
         log: Log::read(&mut reader),
     };
@@ -131,6 +132,10 @@ fn check_pairs(config: &Config, reader: &mut Reader<'_>) {
             "pool.credit_recheck_first_ms",
             format!("must not be more than pool.credit_recheck_max_ms, which is {max}"),
         );
+    }
+    if config.prices.refresh > config.prices.max_age {
+        let max = config.prices.max_age.as_millis();
+        reader.fault("prices.refresh_ms", format!("must not be more than prices.max_age_ms, which is {max}"));
     }
     if upstream.first_byte_timeout > upstream.total_timeout {
         let max = upstream.total_timeout.as_millis();

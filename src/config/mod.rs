@@ -21,7 +21,7 @@ pub use base_url::BaseUrl;
 pub use document::documented_file;
 pub use fault::{Fault, Source};
 pub use load::Flags;
-pub use settings::{Admin, Clients, Ledger, Log, Pool, Proxy, Store, Upstream};
+pub use settings::{Admin, Clients, Ledger, Log, Pool, Prices, Proxy, Store, Upstream};
 pub use store_url::StoreUrl;
 
 use crate::secret::Credential;
@@ -45,6 +45,8 @@ pub struct Config {
     pub store: Store,
     /// The books.
     pub ledger: Ledger,
+    /// The upstream's price list.
+    pub prices: Prices,
     /// Who may use the pool.
     pub clients: Clients,
     /// The log.

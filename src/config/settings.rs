@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::base_url::BaseUrl;
 use super::check::Reader;
 use super::kinds::{
-    Address, Choice, Count, Describe, HostNames, KeyList, Millis, OptionalPath, Path, Schedule, SecretText,
+    Address, Choice, Count, Describe, HostNames, KeyList, Millis, Money, OptionalPath, Path, Schedule, SecretText,
     StoreAddress, Switch, Threads, UpstreamAddress,
 };
 use super::store_url::StoreUrl;
 use super::{ClientsMode, LogFormat, LogLevel};
+use crate::money::Usd;
 use crate::pool::Rotation;
 use crate::secret::{Credential, Secret};
 
@@ -243,6 +244,30 @@ settings! {
             max: 30 * DAY,
             entries_max: 32,
         };
+        /// When an unknown cost that nobody can be asked about is settled by the change of the key's own usage, counted from
+        /// the request's end. OpenRouter must have booked it by then.
+        "usage_settle_after_ms" => usage_settle_after: Duration = Millis { default: 2 * MINUTE, min: 100, max: 30 * DAY };
+        /// When the worst cost that was held is booked, as an estimate, for a cost that stayed unknown.
+        "estimate_after_ms" => estimate_after: Duration = Millis { default: 7 * DAY, min: SECOND, max: 365 * DAY };
+        /// Days after which single ledger lines are dropped and only daily sums by key and model are kept; 0 keeps all lines.
+        "retention_days" => retention_days: usize = Count { default: 400, min: 0, max: 100_000, unit: "days" };
+        /// Thousandths of a key's smallest cap that are leased in advance, so that requests that cost less than that wait for
+        /// no disk. A crash strands as much until the key's own usage has shown what was spent.
+        "lease_permille" => lease_permille: usize = Count { default: 10, min: 0, max: 1000, unit: "thousandths" };
+        /// What a request counts as whose cost nobody can bound (an unknown price, tools that run upstream), where money
+        /// is limited. Without it such requests are refused; with it a cap may be passed by what they cost beyond it.
+        "default_bound_usd" => default_bound: Option<Usd> = Money { example: "0.50" };
+        /// Whether max_tokens is lowered to what the richest key affords, where no key affords what a request asks for.
+        /// Otherwise such requests are refused with that number.
+        "clamp_max_tokens" => clamp_max_tokens: bool = Switch { default: false };
+    }
+
+    /// The upstream's price list: it bounds what a request may cost where a donor has limited a key.
+    "prices." Prices {
+        /// How often the list is fetched.
+        "refresh_ms" => refresh: Duration = Millis { default: 10 * MINUTE, min: SECOND, max: DAY };
+        /// How old a list may be; after that no price is known.
+        "max_age_ms" => max_age: Duration = Millis { default: DAY, min: MINUTE, max: 30 * DAY };
     }
 
     /// Who may use the pool.

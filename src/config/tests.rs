@@ -143,6 +143,10 @@ fn each_fault_names_its_place_and_its_fix() {
     check("[store]\nurl = \"postgres://h/d\"", &["store.url|later release"]);
     check("[ledger]\nreconcile_schedule_ms = [5, 3]", &["ledger.reconcile_schedule_ms|growing"]);
     check("[ledger]\nreconcile_schedule_ms = []", &["ledger.reconcile_schedule_ms|1 to 32"]);
+    check("[ledger]\ndefault_bound_usd = 0.5", &["ledger.default_bound_usd|dollars above 0 in quotes, as in \"0.50\""]);
+    check("[ledger]\ndefault_bound_usd = \"0\"", &["ledger.default_bound_usd|above 0"]);
+    check("[ledger]\ndefault_bound_usd = \"$1\"", &["ledger.default_bound_usd|not \"$1\""]);
+    check("[prices]\nrefresh_ms = 90000\nmax_age_ms = 60000", &["prices.refresh_ms|prices.max_age_ms, which is 60000"]);
     check("[admin]\nhosts = [\"a:80\"]", &["admin.hosts|without a port"]);
     check("[log]\nlevel = \"debug\"", &["log.level|one of error, warn, info"]);
     // Secrets have no place here, and a misplaced one is not repeated.

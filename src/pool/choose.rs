@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::money::{Hold, Usd};
 
 use super::exclusions::LeftOut;
 use super::slot::{Slot, Trial};
-use super::{Choice, Chosen, Health, KeyId, Lane, NoKey, Pool, Rotation, Unavailable, Want};
+use super::spend::Fit;
+use super::{Choice, Chosen, Health, KeyId, Lane, NoKey, Pool, Rotation, Unavailable, Want, Worst};
 
 /// Timers run before the first look: thousands of keys that come due together must not delay one request. Each
 /// further look, when the keys brought back so far do not suit, is behind twice as many.
 const TIMERS_FIRST_LOOK: usize = 32;
+/// What a key counts as having left of which OpenRouter has not said.
+const LEFT_UNKNOWN: Usd = Usd::from_pico(5_000_000_000_000);
 /// When everything hangs on a running trial, asking again is worth it soon: an answer's head is there in about that.
 const TRIAL_USUAL: Duration = Duration::from_secs(1);
 
@@ -46,14 +50,16 @@ impl Pool {
     /// When the first key that cannot serve such a request now is back, whoever has tried it: what a client that found no
     /// key is told.
     pub fn due_back(&self, lane: Lane, model: Option<&str>, now: Timestamp) -> Option<Timestamp> {
-        let want = Want { lane, model, conversation: None, tried: &[], avoid: &[] };
+        let worst = Worst::Cost(Usd::ZERO);
+        let want =
+            Want { lane, model, conversation: None, tried: &[], avoid: &[], richest: false, fallbacks: &[], worst };
         self.resting_until(now).or_else(|| self.back_at(&want, now))
     }
 
     /// The key of that number, whatever its health: for jobs and generations that only their own key may ask about.
     pub fn pinned(&self, id: KeyId) -> Option<Chosen> {
         let slot = self.places.get(&id).and_then(|place| self.slot(*place))?;
-        Some(hand_out(slot, false))
+        Some(hand_out(slot, false, None))
     }
 
     /// The upstream's edge has turned the whole proxy away, and nobody is chosen until then.
@@ -67,7 +73,7 @@ impl Pool {
         let place = *self.places.get(&id)?;
         let left_out = self.exclusions.of_model(want.model, now);
         let ready = want.lane.of(&self.index.ready).contains(place);
-        let fits = self.slot(place).is_some_and(|slot| !rules_out(want, &left_out, slot));
+        let fits = self.slot(place).is_some_and(|slot| !skips(want, &left_out, slot, now));
         (ready && fits).then_some(place)
     }
 
@@ -75,9 +81,15 @@ impl Pool {
         let left_out = self.exclusions.of_model(want.model, now);
         let slots = &self.slots;
         let skip = |place: usize| match slots.get(place) {
-            Some(Some(slot)) => rules_out(want, &left_out, slot),
+            Some(Some(slot)) => skips(want, &left_out, slot, now),
             _ => true,
         };
+        if want.richest {
+            let ready = want.lane.of(&self.index.ready).from(0).filter(|place| !skip(*place));
+            let left = |place: &usize| self.slot(*place).and_then(Slot::ceiling).unwrap_or(LEFT_UNKNOWN);
+            // Of equals the first: `max_by_key` gives the last.
+            return ready.min_by_key(|place| std::cmp::Reverse(left(place)));
+        }
         self.index.order.pick(want.lane, want.lane.of(&self.index.ready), roll, skip)
     }
 
@@ -98,25 +110,45 @@ impl Pool {
                 slot.join_trial(now.after(policy.trial_max));
             });
         }
-        self.slot(place).map(|slot| hand_out(slot, trial))
+        let slot = self.slots.get_mut(place).and_then(Option::as_mut)?;
+        // Neither counts nor holds are in any index: those change when a hold is settled.
+        let hold = slot.begin(want, now);
+        let chosen = hand_out(slot, trial, hold);
+        self.wish(place, chosen.key);
+        Some(chosen)
     }
 
     fn unavailable(&self, want: &Want<'_>, now: Timestamp) -> Unavailable {
-        Unavailable { reason: self.no_key(want), until: self.back_at(want, now) }
+        Unavailable { reason: self.no_key(want, now), until: self.back_at(want, now) }
     }
 
-    fn no_key(&self, want: &Want<'_>) -> NoKey {
+    fn no_key(&self, want: &Want<'_>, now: Timestamp) -> NoKey {
         let failed = self.index.count(Health::Failed) as usize;
         let depleted = self.index.count(Health::Depleted) as usize;
         let usable = self.len() - failed;
         match (self.len(), usable) {
             (0, _) => NoKey::NoneAdded,
-            _ if !want.lane.of(&self.index.ready).is_empty() => NoKey::NoneLeft,
+            _ if !want.lane.of(&self.index.ready).is_empty() => self.why_not(want, now),
             (_, 0) => NoKey::AllFailed,
             _ if depleted == usable => NoKey::AllDepleted,
             _ if depleted == 0 => NoKey::AllLimited,
             _ => NoKey::Mixed,
         }
+    }
+
+    /// Keys are ready, but none takes this request: the reason that is the easiest to mend. Looks at each of them.
+    fn why_not(&self, want: &Want<'_>, now: Timestamp) -> NoKey {
+        let left_out = self.exclusions.of_model(want.model, now);
+        let ready = want.lane.of(&self.index.ready).from(0).filter_map(|place| self.slot(place));
+        let others = ready.filter(|slot| !rules_out(want, &left_out, slot));
+        others.map(|slot| slot.fit(want, now)).fold(NoKey::NoneLeft, |best, fit| match (best, fit) {
+            (NoKey::AllBusy, _) | (_, Fit::Fits | Fit::Busy) => NoKey::AllBusy,
+            (NoKey::TooDear { leaves }, Fit::Dear { leaves: more }) => NoKey::TooDear { leaves: leaves.max(more) },
+            (NoKey::TooDear { .. }, _) => best,
+            (_, Fit::Dear { leaves }) => NoKey::TooDear { leaves },
+            (NoKey::Unbounded, _) | (_, Fit::Unbounded) => NoKey::Unbounded,
+            (_, Fit::Barred) => NoKey::ModelNotAllowed,
+        })
     }
 
     /// When the first key that could serve this is back: the earliest timer, or the end of a trial.
@@ -134,15 +166,20 @@ impl Pool {
     }
 }
 
+/// Whether this key cannot take the request now.
+pub(super) fn skips(want: &Want<'_>, left_out: &LeftOut<'_>, slot: &Slot, now: Timestamp) -> bool {
+    rules_out(want, left_out, slot) || slot.fit(want, now) != Fit::Fits
+}
+
 /// Whether the request itself rules this key out.
-pub(super) fn rules_out(want: &Want<'_>, left_out: &LeftOut<'_>, slot: &Slot) -> bool {
+fn rules_out(want: &Want<'_>, left_out: &LeftOut<'_>, slot: &Slot) -> bool {
     want.tried.contains(&slot.id)
         || slot.account.is_some_and(|account| want.avoid.contains(&account))
         || left_out.has(slot.id, slot.account)
 }
 
-fn hand_out(slot: &Slot, trial: bool) -> Chosen {
-    Chosen { key: slot.id, account: slot.account, credential: Arc::clone(&slot.credential), trial }
+fn hand_out(slot: &Slot, trial: bool, hold: Option<Hold>) -> Chosen {
+    Chosen { key: slot.id, account: slot.account, credential: Arc::clone(&slot.credential), trial, hold }
 }
 
 #[cfg(test)]

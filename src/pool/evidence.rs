@@ -63,6 +63,7 @@ impl Pool {
             slot.rejections = 0;
             slot.limit_left = facts.limit.and(facts.limit_remaining);
             slot.learn_remaining();
+            slot.regate(now);
         });
         let used_up = facts.limit.is_some() && facts.limit_remaining.is_some_and(|left| left <= Usd::ZERO);
         if facts.expires_at.is_some_and(|at| at <= now) {
@@ -88,6 +89,7 @@ impl Pool {
                 let before = slot.state.remaining;
                 slot.credit_left = Some(remaining);
                 slot.learn_remaining();
+                slot.regate(now);
                 let empty = (slot.state.health, slot.state.cause) == (Health::Depleted, Cause::Credit);
                 let comes_back = empty && remaining > Usd::ZERO && policy.credit_recheck;
                 if comes_back {

@@ -13,6 +13,7 @@
 //! | what a free probe proves | `evidence` |
 //! | when to ask about a key | `probes` |
 //! | what an operator may say | `operator` |
+//! | what donors allow; holds and leases of money | `spend` |
 //! | what holds about all of it, always | `invariants` |
 //!
 //! Every change to a key goes through `Pool::edit`, which brings the indexes up to date: there is no other place
@@ -34,6 +35,7 @@ mod order;
 mod policy;
 mod probes;
 mod slot;
+mod spend;
 mod timers;
 mod trials;
 mod types;
@@ -47,7 +49,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::money::Usd;
+use crate::money::{Limits, Purse, Usd};
 use crate::secret::{Credential, Fingerprint};
 
 use affinity::Affinity;
@@ -58,9 +60,10 @@ use slot::{Slot, Trial};
 
 pub use effect::{Effect, Evidence, KeyFacts};
 pub use policy::{Policy, Rotation};
+pub use spend::{Activity, Gate, PoolMoney};
 pub use trials::AtLast;
 pub use types::{
-    AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, NoKey, Unavailable, Want,
+    AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, NoKey, Unavailable, Want, Worst,
 };
 
 /// Donated keys, their health, and whose turn it is.
@@ -88,6 +91,10 @@ pub struct Pool {
     last_place: Option<usize>,
     /// Keys changed by timers since the last [`Pool::tick`].
     changed: BTreeSet<KeyId>,
+    /// Keys with limits on money.
+    strict_keys: usize,
+    /// Keys whose lease may be too small or too large.
+    wishes: BTreeSet<KeyId>,
 }
 
 /// A key as others may see it.
@@ -101,12 +108,24 @@ pub struct PooledKey<'a> {
     pub account: Option<AccountId>,
     /// Its state as of the last event.
     pub state: &'a KeyState,
+    /// Its health as others see it: depleted, too, when its limits leave nothing.
+    pub health: Health,
     /// What it has paid through the pool.
     pub spent: Usd,
     /// What of that it has paid since [`KeyState::remaining`] was learned.
     pub spent_since_evidence: Usd,
     /// Whether it is back but has yet to serve a request.
     pub on_trial: bool,
+    /// What the donor allows.
+    pub limits: &'a Limits,
+    /// Whether donor and books let it serve.
+    pub gate: Gate,
+    /// Its money, where that is or was limited.
+    pub purse: Option<&'a Purse>,
+    /// What the next request on it may cost, where its money is limited; below zero when it is beyond its limits.
+    pub headroom: Option<Usd>,
+    /// Attempts under way on it.
+    pub in_flight: u32,
 }
 
 /// Gaps are closed when there are more of them than keys, but not for a handful.
@@ -129,6 +148,8 @@ impl Pool {
             turns: 0,
             last_place: None,
             changed: BTreeSet::new(),
+            strict_keys: 0,
+            wishes: BTreeSet::new(),
             policy,
         }
     }
@@ -169,6 +190,8 @@ impl Pool {
         let Some(place) = self.places.remove(&id) else { return false };
         let Some(slot) = self.slots.get_mut(place).and_then(Option::take) else { return false };
         self.index.update(place, &slot.indexed, &Entry::default());
+        self.strict_keys -= usize::from(slot.limits.are_strict());
+        self.wishes.remove(&id);
         self.fingerprints.remove(&slot.credential.fingerprint());
         self.leave_account(id, slot.account);
         self.exclusions.forget(Holder::Key(id));
@@ -223,16 +246,22 @@ impl Pool {
         self.len() == 0
     }
 
-    /// Every key, in rotation order.
-    pub fn keys(&self) -> impl Iterator<Item = PooledKey<'_>> {
-        self.slots.iter().flatten().map(|slot| PooledKey {
+    /// Every key, in rotation order, as it is at `now`.
+    pub fn keys(&self, now: Timestamp) -> impl Iterator<Item = PooledKey<'_>> {
+        self.slots.iter().flatten().map(move |slot| PooledKey {
             id: slot.id,
             credential: &slot.credential,
             account: slot.account,
             state: &slot.state,
+            health: slot.shown_health(),
             spent: slot.spent,
             spent_since_evidence: slot.spent_since_evidence(),
             on_trial: slot.trial != Trial::None,
+            limits: &slot.limits,
+            gate: slot.gate,
+            purse: slot.purse.as_deref(),
+            headroom: slot.headroom(now),
+            in_flight: slot.in_flight,
         })
     }
 

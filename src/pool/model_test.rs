@@ -13,7 +13,7 @@ use crate::money::Usd;
 use super::testing::*;
 use super::{
     AccountId, AtLast, Cause, Choice, Conversation, Effect, Evidence, Health, KeyFacts, KeyId, KeyState, Lane, NoKey,
-    Policy, Pool, Rotation, Unavailable, Want,
+    Policy, Pool, Rotation, Unavailable, Want, Worst,
 };
 
 /// SplitMix64: small, seeded, and the same everywhere.
@@ -229,6 +229,9 @@ impl Model {
         let avoid: Vec<AccountId> = (0..ACCOUNTS as u32).map(AccountId).filter(|_| self.random.one_in(8)).collect();
         let hash = self.random.below(6);
         let want = Want {
+            richest: false,
+            fallbacks: &[],
+            worst: Worst::Unknown,
             lane: self.random.of(&Lane::ALL),
             model: self.random.of(&[None, Some(MODELS[0]), Some(MODELS[1]), Some(MODELS[2])]),
             conversation: self.random.of(&[

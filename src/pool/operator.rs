@@ -35,6 +35,7 @@ impl Pool {
             if health == Health::Healthy {
                 state.strikes = 0;
                 state.free_until = None;
+                slot.affords = None;
             } else {
                 state.strikes = state.strikes.max(1);
             }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::money::Usd;
+use crate::money::{Limits, Purse, Usd};
 use crate::secret::Credential;
 
 use super::index::Entry;
 use super::order::Rank;
+use super::spend::Gate;
 use super::{AccountId, Cause, Health, KeyId, KeyState};
 
 /// A key with everything known about it.
@@ -26,6 +27,8 @@ pub(super) struct Slot {
     pub limit_left: Option<Usd>,
     /// Left on the account, as of the last evidence.
     pub credit_left: Option<Usd>,
+    /// What a refusal said the key can pay, and what it had spent by then; until OpenRouter is next asked.
+    pub affords: Option<(Usd, Usd)>,
     /// Statements in a row that OpenRouter does not know the key.
     pub rejections: u8,
     /// It has said, since it last served, that it takes no calls from our address.
@@ -34,6 +37,22 @@ pub(super) struct Slot {
     pub asked_at: Option<Timestamp>,
     /// When it was last chosen, as a count of choices.
     pub turn: u64,
+    /// What the donor allows.
+    pub limits: Arc<Limits>,
+    /// Its money, where that is limited, or was since the start.
+    pub purse: Option<Box<Purse>>,
+    /// How often its purse has changed.
+    pub purse_events: u64,
+    /// Its books do not follow from its entries.
+    pub unsound: bool,
+    /// The date the donor has set is over.
+    pub expired: bool,
+    /// Whether donor and books let it serve.
+    pub gate: Gate,
+    /// Attempts under way.
+    pub in_flight: u32,
+    /// Attempts begun since the start.
+    pub begun: u64,
     /// What the indexes hold about it now.
     pub indexed: Entry,
 }
@@ -73,10 +92,19 @@ impl Slot {
             spent_at_evidence: spent,
             limit_left: None,
             credit_left: None,
+            affords: None,
             rejections: u8::from(state.cause == Cause::Doubted),
             barred: state.cause == Cause::Barred,
             asked_at: None,
             turn: 0,
+            limits: Arc::default(),
+            purse: None,
+            purse_events: 0,
+            unsound: false,
+            expired: false,
+            gate: Gate::Open,
+            in_flight: 0,
+            begun: 0,
             indexed: Entry::default(),
             state,
         }
@@ -93,6 +121,7 @@ impl Slot {
             (limit, credit) => limit.or(credit),
         };
         self.spent_at_evidence = self.spent;
+        self.affords = None;
     }
 
     /// What it has paid through us since `state.remaining` was learned.
@@ -100,29 +129,45 @@ impl Slot {
         self.spent.checked_sub(self.spent_at_evidence).unwrap_or(Usd::ZERO)
     }
 
+    /// Its health as others see it: a key whose limits leave nothing is as good as depleted.
+    pub fn shown_health(&self) -> Health {
+        match self.gate {
+            Gate::Spent { .. } if self.is_well() => Health::Depleted,
+            _ => self.state.health,
+        }
+    }
+
     /// What the indexes must hold about this key.
     pub fn entry(&self) -> Entry {
-        let well = self.is_well();
+        let (well, open) = (self.is_well(), self.gate == Gate::Open);
         let (running, trial_until) = match self.trial {
             Trial::Running { until, .. } => (true, Some(until)),
             Trial::None | Trial::Waiting => (false, None),
         };
         let rest_until = self.state.until.filter(|_| !well);
+        let gate_until = self.gate_turns_at();
         let free_until = self.state.free_until;
-        let free_back = match (well, rest_until) {
-            (true, _) => free_until,
-            (false, Some(rest)) => Some(free_until.map_or(rest, |free| free.max(rest))),
-            (false, None) => None,
+        // A shut gate that no time opens is waited for by nobody, however soon the key's rest is over.
+        let opens = match self.gate {
+            Gate::Open => Some(None),
+            Gate::Spent { until: Some(until) } => Some(Some(until)),
+            _ => None,
+        };
+        let back = |rest: Option<Timestamp>| opens.and_then(|opens| opens.max(rest));
+        let (paid_back, free_back) = match (well, rest_until) {
+            (true, _) => (back(None), back(free_until)),
+            (false, Some(rest)) => (back(Some(rest)), back(Some(free_until.map_or(rest, |free| free.max(rest))))),
+            (false, None) => (None, None),
         };
         Entry {
-            health: Some(self.state.health),
+            health: Some(self.shown_health()),
             // A depleted key serves neither lane. A negative balance is refused on free models, too (`openrouter-api.md`
             // 5.3). What a used-up key limit means for them is not documented, and finding out by trying would burn the
             // account's daily free requests: refused attempts count.
-            ready: [well && !running, well && !running && free_until.is_none()],
-            running,
-            back: [rest_until, free_back],
-            wake: [rest_until, free_until, trial_until].into_iter().flatten().min(),
+            ready: [well && open && !running, well && open && !running && free_until.is_none()],
+            running: running && open,
+            back: [paid_back, free_back],
+            wake: [rest_until, free_until, trial_until, gate_until].into_iter().flatten().min(),
             probe: self.state.probe_at,
             rank: Rank { weight: self.weight(), spent: self.spent, turn: self.turn },
         }

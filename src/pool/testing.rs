@@ -9,7 +9,7 @@ use crate::secret::Credential;
 
 use super::{
     AccountId, Choice, Chosen, Conversation, Effect, Health, KeyId, KeyState, Lane, Policy, Pool, Rotation,
-    Unavailable, Want,
+    Unavailable, Want, Worst,
 };
 
 /// Tests begin at a time of their own, so that relative and absolute times cannot be mixed up.
@@ -36,7 +36,16 @@ pub(super) fn k(ids: &[u32]) -> Vec<KeyId> {
 }
 
 pub(super) fn paid() -> Want<'static> {
-    Want { lane: Lane::Paid, model: None, conversation: None, tried: &[], avoid: &[] }
+    Want {
+        lane: Lane::Paid,
+        model: None,
+        conversation: None,
+        tried: &[],
+        avoid: &[],
+        richest: false,
+        fallbacks: &[],
+        worst: Worst::Cost(Usd::ZERO),
+    }
 }
 
 pub(super) fn free() -> Want<'static> {

@@ -48,6 +48,9 @@ impl Pool {
             {
                 slot.trial = Trial::Waiting;
             }
+            if due(slot.gate_turns_at()) {
+                slot.regate(now);
+            }
             let lane_opens = due(slot.state.free_until);
             if lane_opens {
                 slot.state.free_until = None;
@@ -81,6 +84,7 @@ impl Pool {
                     *until = (*until).min(now.after(policy.trial_max));
                 }
                 slot.asked_at = slot.asked_at.filter(|asked| *asked <= now);
+                slot.regate(now);
                 (before != (slot.state.since, slot.state.until, slot.state.free_until)).then_some(slot.id)
             });
             self.changed.extend(changed.flatten());

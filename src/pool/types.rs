@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::money::Usd;
+use crate::money::{Hold, Usd};
 use crate::secret::Credential;
 
 /// A pooled key's stable, meaningless number; `k7` in answers, logs and metric labels. Never reused.
@@ -108,6 +108,21 @@ pub struct Want<'a> {
     pub tried: &'a [KeyId],
     /// Accounts this request must not use again.
     pub avoid: &'a [AccountId],
+    /// A key was too poor for it: the richest first, as far as OpenRouter has said what is left.
+    pub richest: bool,
+    /// Models beside `model` that the request may end up with.
+    pub fallbacks: &'a [Box<str>],
+    /// The most it may cost.
+    pub worst: Worst,
+}
+
+/// The most a request may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worst {
+    /// This, whatever happens.
+    Cost(Usd),
+    /// Nobody can say: keys with limits on money do not serve it.
+    Unknown,
 }
 
 /// A chosen key.
@@ -121,6 +136,8 @@ pub struct Chosen {
     pub credential: Arc<Credential>,
     /// The key is on trial: it came back by a timer and this request decides whether it is well.
     pub trial: bool,
+    /// What is held for the request, where the key's money is limited. It is given back by [`super::Pool::ended`].
+    pub hold: Option<Hold>,
 }
 
 /// The answer to a [`Want`].
@@ -156,6 +173,17 @@ pub enum NoKey {
     Mixed,
     /// Keys are well, but this request has tried them all or none may serve this model.
     NoneLeft,
+    /// Keys could serve it, but for what is under way on them: their money is held, or they are as busy as they may be.
+    AllBusy,
+    /// Every key that could serve it has limits that leave less than it may cost.
+    TooDear {
+        /// The most that the limits of one of them leave.
+        leaves: Usd,
+    },
+    /// Every key that could serve it has limits on money, and nobody can say what the request may cost.
+    Unbounded,
+    /// No donor allows this model.
+    ModelNotAllowed,
 }
 
 /// Why a key is in the state it is in: stable names for operators, metrics and the store.

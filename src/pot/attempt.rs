@@ -5,15 +5,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::clock::Tick;
-use crate::money::{Cost, Entry, GenerationId, Outcome, RequestId, Tokens, Usd};
+use crate::money::{Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
 use crate::pool::Chosen;
 use crate::store::Slot;
 use crate::upstream::{Endpoint, InsideError, Reading, Reason, UsageReader, judge_inside};
 
-use super::{Card, Pot};
+use super::Pot;
 
 /// Who keeps the books of an exchange while it goes on.
 pub trait Progress: Send {
@@ -70,7 +69,6 @@ pub enum Begun {
 /// One use of one key. Dropping it books what is known by then.
 pub struct Attempt {
     pot: Arc<Pot>,
-    card: Arc<Card>,
     call: Arc<Call>,
     chosen: Chosen,
     number: u16,
@@ -87,20 +85,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(
-        pot: Arc<Pot>,
-        card: Arc<Card>,
-        call: Arc<Call>,
-        chosen: Chosen,
-        number: u16,
-        slot: Slot,
-    ) -> Self {
+    pub(super) fn new(pot: Arc<Pot>, call: Arc<Call>, chosen: Chosen, number: u16, slot: Slot) -> Self {
         let started = pot.clock.tick();
-        card.in_flight.fetch_add(1, Ordering::Relaxed);
         let slot = Some(slot);
         Self {
             pot,
-            card,
             call,
             chosen,
             number,
@@ -127,6 +116,17 @@ impl Attempt {
         self.pot.key_succeeded(self.chosen.key);
     }
 
+    /// See to it that what is held for the request is durable, which takes a commit when the key's lease does not cover it.
+    /// Where nothing is held, that the key is in use is durable, which takes a commit once.
+    /// `false`: it could not be, and the attempt must not be made.
+    pub async fn cover(&self) -> bool {
+        match self.chosen.hold {
+            Some(hold) if hold.missing > Usd::ZERO => self.pot.draw(self.chosen.key).await,
+            Some(_) => true,
+            None => self.pot.note_use(self.chosen.key).await,
+        }
+    }
+
     /// A verdict for this reason has been applied to the key; a trial is over.
     pub fn judged(&mut self, reason: Reason) {
         self.judged = true;
@@ -147,7 +147,12 @@ impl Attempt {
 
     /// The generation's id stood in the body.
     pub fn names(&mut self, generation: GenerationId) {
-        self.generation.get_or_insert(generation);
+        if self.generation.is_none() {
+            if let Some(slot) = &mut self.slot {
+                slot.named(generation.clone());
+            }
+            self.generation = Some(generation);
+        }
     }
 
     /// Which attempt of its request this is, from 1.
@@ -176,14 +181,28 @@ impl Attempt {
             self.blame_inside(error);
         }
         let entry = self.entry(stage, outcome, cost, reading.as_ref());
-        self.pot.booked(&entry, self.reason);
-        slot.book(entry);
+        self.pot.book(entry, self.reason, slot);
     }
 
     fn blame_inside(&mut self, error: &InsideError) {
         let verdict = judge_inside(error, self.call.model.as_deref(), self.pot.clock.now());
         self.reason = Some(verdict.reason);
         self.pot.blame(self.chosen.key, &verdict);
+    }
+
+    /// What must be known of the attempt when this process dies.
+    fn intent(&self) -> Intent {
+        Intent {
+            at: self.pot.clock.now(),
+            request: self.call.request,
+            attempt: self.number,
+            key: self.chosen.key,
+            account: self.chosen.account,
+            client: None,
+            endpoint: self.call.endpoint,
+            model: self.call.model.clone(),
+            held: self.chosen.hold.map(|hold| hold.amount),
+        }
     }
 
     fn entry(&mut self, stage: Stage, outcome: Outcome, cost: Cost, reading: Option<&Reading>) -> Entry {
@@ -199,11 +218,13 @@ impl Attempt {
             attempt: self.number,
             key: self.chosen.key,
             account: self.chosen.account,
+            client: None,
             endpoint: self.call.endpoint,
             model: answered_model.or_else(|| self.call.model.clone()),
             generation: self.generation.take().or(answered_id),
             tokens: reading.map_or_else(Tokens::default, |r| r.tokens),
             cost,
+            held: self.chosen.hold.map(|hold| hold.amount),
             byok: reading.and_then(|r| r.byok),
             outcome,
             status,
@@ -221,24 +242,30 @@ impl fmt::Debug for Attempt {
 impl Progress for Attempt {
     fn sent(&mut self) {
         self.stage = Stage::Sent;
+        let intent = self.intent();
+        if let Some(slot) = &mut self.slot {
+            slot.sent(intent);
+        }
     }
 
     fn answered(&mut self, status: u16, generation: Option<GenerationId>) {
         self.stage = Stage::Answered { status };
+        if let (Some(slot), Some(generation)) = (&mut self.slot, &generation) {
+            slot.named(generation.clone());
+        }
         self.generation = generation;
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.card.in_flight.fetch_sub(1, Ordering::Relaxed);
         if !self.judged && self.chosen.trial {
             self.pot.trial_over(self.chosen.key);
         }
         match self.stage {
             Stage::Booked => {}
-            // Nothing left the house: there is nothing to book, and the slot goes back.
-            Stage::Chosen => {}
+            // Nothing left the house: there is nothing to book, and the slot and the hold go back.
+            Stage::Chosen => self.pot.unsent(&self.chosen),
             Stage::Sent | Stage::Answered { .. } => self.book(Outcome::Broken),
         }
     }

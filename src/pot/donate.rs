@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 
-use crate::money::Usd;
+use crate::clock::Timestamp;
+use crate::money::{Limits, PurseFigures, UsageCheck, Usd};
 use crate::pool::{AccountId, Evidence, KeyState};
 use crate::secret::Credential;
 use crate::store::{NewKey, StoreError, StoredKey};
@@ -18,6 +19,18 @@ struct FirstLook {
     verified: bool,
     evidence: Vec<Evidence>,
     account: Option<AccountId>,
+}
+
+impl FirstLook {
+    /// The key's own usage against the ledger, which has nothing on it yet: all of it was spent before it came to us.
+    fn usage_check(&self, now: Timestamp) -> Option<UsageCheck> {
+        let usage = self.evidence.iter().find_map(|evidence| match evidence {
+            Evidence::Key(facts) => facts.usage,
+            _ => None,
+        })?;
+        let (none, before) = (Usd::ZERO, usage);
+        Some(UsageCheck { at: now, usage, settled: none, before, elsewhere: none, drift: none })
+    }
 }
 
 impl Pot {
@@ -43,7 +56,8 @@ impl Pot {
         if self.pool().find(&credential.fingerprint()).is_some() {
             return Ok(None);
         }
-        let donation = Donation { credential, label: None, donor_id: None, donor_name: None };
+        let donation =
+            Donation { credential, label: None, donor_id: None, donor_name: None, limits: Limits::default() };
         self.admit(donation, FirstLook::default()).await.map(Some)
     }
 
@@ -69,7 +83,7 @@ impl Pot {
 
     async fn admit(&self, donation: Donation, look: FirstLook) -> Result<Donated, DonateError> {
         let now = self.clock.now();
-        let Donation { credential, label, donor_id, donor_name } = donation;
+        let Donation { credential, label, donor_id, donor_name, limits } = donation;
         let state = KeyState { verified: look.verified, probe_at: Some(now), ..KeyState::fresh(now) };
         let key = NewKey {
             credential: Arc::new(credential),
@@ -77,6 +91,7 @@ impl Pot {
             donor_id,
             donor_name,
             account: look.account,
+            limits,
             state,
             added_at: now,
         };
@@ -85,7 +100,11 @@ impl Pot {
             StoreError::KeyPresent(present) => DonateError::AlreadyPresent(present),
             error => error.into(),
         })?;
-        self.seat(StoredKey { id, key, spent: Usd::ZERO }, now);
+        let usage = look.usage_check(now);
+        if let Some(check) = usage {
+            self.store.save_usage_check(id, check).await?;
+        }
+        self.seat(StoredKey { id, key, spent: Usd::ZERO, purse: PurseFigures::default(), usage }, now);
         for evidence in &look.evidence {
             self.evidence(id, evidence, now);
         }

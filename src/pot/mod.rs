@@ -5,7 +5,9 @@
 
 mod attempt;
 mod donate;
+mod limits;
 mod operate;
+mod prices;
 pub(crate) mod questions;
 mod view;
 
@@ -16,16 +18,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 pub use attempt::{Attempt, Begun, Call, Progress};
-pub use view::{AdminError, DonateError, Donated, Donation, KeyRef, KeyView, Overview, Readiness, Withdrawn};
+pub use prices::Prices;
+pub use view::{
+    AdminError, CapView, DonateError, Donated, Donation, KeyMoney, KeyRef, KeyView, Overview, Readiness, SettleError,
+    Withdrawn,
+};
 
 use crate::clock::{Clock, Timestamp};
-use crate::money::{Cost, Entry, Outcome, Usd};
+use crate::money::{Cost, Ended, Entry, Outcome, UsageCheck};
 use crate::origin::Origin;
 use crate::pool::{
     AccountId, AtLast, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want,
 };
 use crate::secret::Fingerprint;
-use crate::store::{Loaded, NewKey, Store, StoredKey};
+use crate::store::{Loaded, NewKey, Slot, Store, StoredKey};
 use crate::telemetry::Metrics;
 use crate::upstream::{Reason, Verdict};
 
@@ -44,8 +50,12 @@ pub struct Card {
     pub donor_name: Option<String>,
     /// Since when it is in the pool.
     pub added_at: Timestamp,
-    /// Attempts now under way.
-    pub in_flight: AtomicU32,
+    /// The last comparison of the key's own usage with the ledger.
+    check: Mutex<Option<UsageCheck>>,
+    /// Draws of the key's headroom, one after the other: what is missing is only known when the one before is granted.
+    drawing: tokio::sync::Mutex<()>,
+    /// That this process uses the key without holds is durable: should it die, the key's usage is compared.
+    noted: AtomicBool,
     /// The health that the log told last, by its place in [`Health::ALL`].
     told: AtomicUsize,
 }
@@ -66,12 +76,19 @@ pub struct Pot {
     pool: Mutex<Pool>,
     cards: RwLock<HashMap<KeyId, Arc<Card>>>,
     store: Store,
+    prices: Arc<Prices>,
     origin: Arc<Origin>,
     metrics: Metrics,
     rotation: Rotation,
     salt: u64,
     probe_wanted: Notify,
     settle_wanted: Notify,
+    lease_wanted: Notify,
+    freed: Notify,
+    /// Changes of limits, one after the other.
+    changing_limits: tokio::sync::Mutex<()>,
+    /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits.
+    books: tokio::sync::Mutex<()>,
     verdict: Notify,
     requests: AtomicU32,
     draining: AtomicBool,
@@ -104,11 +121,16 @@ impl Pot {
             rotation,
             cards: RwLock::default(),
             store,
+            prices: Arc::new(Prices::new(Arc::clone(&origin))),
             origin,
             metrics,
             salt: rand::random(),
             probe_wanted: Notify::new(),
             settle_wanted: Notify::new(),
+            lease_wanted: Notify::new(),
+            freed: Notify::new(),
+            changing_limits: tokio::sync::Mutex::default(),
+            books: tokio::sync::Mutex::default(),
             verdict: Notify::new(),
             requests: AtomicU32::new(0),
             draining: AtomicBool::new(false),
@@ -122,8 +144,8 @@ impl Pot {
     }
 
     fn seat(&self, stored: StoredKey, now: Timestamp) {
-        let StoredKey { id, key, spent } = stored;
-        let NewKey { credential, label, donor_id, donor_name, account, state, added_at } = key;
+        let StoredKey { id, key, spent, purse, usage } = stored;
+        let NewKey { credential, label, donor_id, donor_name, account, limits, state, added_at } = key;
         let card = Card {
             masked: credential.masked(),
             fingerprint: credential.fingerprint(),
@@ -131,12 +153,25 @@ impl Pot {
             donor_id,
             donor_name,
             added_at,
-            in_flight: AtomicU32::new(0),
+            check: Mutex::new(usage),
+            drawing: tokio::sync::Mutex::default(),
+            noted: AtomicBool::new(false),
             told: AtomicUsize::new(Health::ALL.iter().position(|h| *h == state.health).unwrap_or_default()),
         };
         self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(card));
         self.metrics.remember(id);
-        self.pool().insert(id, credential, account, state, spent, now);
+        if let Some(check) = &usage {
+            self.metrics.checked(id, check);
+        }
+        let mut pool = self.pool();
+        pool.insert(id, credential, account, state, spent, now);
+        if usage.is_none() {
+            // What was spent before it came here is only told from our own spending before that begins.
+            pool.ask_now(id, now);
+        }
+        if pool.set_limits(id, Arc::new(limits), now) {
+            pool.sync_purse(id, purse, now);
+        }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -165,6 +200,11 @@ impl Pot {
     /// The upstream.
     pub fn origin(&self) -> &Arc<Origin> {
         &self.origin
+    }
+
+    /// What models cost.
+    pub fn prices(&self) -> &Arc<Prices> {
+        &self.prices
     }
 
     /// A random number of this process, for hashing conversations: their hashes mean nothing outside it.
@@ -204,14 +244,18 @@ impl Pot {
 
     /// Begin an attempt. Room in the ledger is taken before it is made: what cannot be booked is not spent.
     pub fn attempt(self: &Arc<Self>, call: &Arc<Call>, chosen: Chosen, number: u16) -> Begun {
-        let Some(card) = self.card(chosen.key) else { return Begun::KeyLeft };
-        let Some(slot) = self.store.slot() else {
-            if chosen.trial {
-                self.trial_over(chosen.key);
-            }
+        if self.card(chosen.key).is_none() {
+            return Begun::KeyLeft;
+        }
+        let slot = match chosen.hold {
+            Some(_) => self.store.slot_of_strict(),
+            None => self.store.slot(),
+        };
+        let Some(slot) = slot else {
+            self.unsent(&chosen);
             return Begun::LedgerFull;
         };
-        Begun::Attempt(Box::new(Attempt::new(Arc::clone(self), card, Arc::clone(call), chosen, number, slot)))
+        Begun::Attempt(Box::new(Attempt::new(Arc::clone(self), Arc::clone(call), chosen, number, slot)))
     }
 
     /// Apply what an answer says about a key.
@@ -311,24 +355,47 @@ impl Pot {
         }
     }
 
-    /// An attempt is booked: figures that are kept in memory follow.
-    fn booked(&self, entry: &Entry, reason: Option<Reason>) {
-        self.metrics.attempt(entry, reason);
-        match entry.cost {
-            Cost::Known(Usd::ZERO) => {}
-            Cost::Known(amount) => self.pool().spent(entry.key, amount),
-            Cost::Unknown => self.settle_wanted.notify_one(),
+    /// A choice was not used: what was taken for it is given back.
+    fn unsent(&self, chosen: &Chosen) {
+        if chosen.trial {
+            self.trial_over(chosen.key);
         }
+        let held = chosen.hold.map(|hold| hold.amount);
+        self.pool().ended(chosen.key, held, Ended::Unsent, self.clock.now());
+        self.freed.notify_waiters();
+    }
+
+    /// Book an attempt; the figures that are kept in memory follow.
+    fn book(&self, entry: Entry, reason: Option<Reason>, slot: Slot) {
+        self.metrics.attempt(&entry, reason);
+        Self::tell_broken(&entry);
+        let how = match entry.cost {
+            Cost::Known(amount) => Ended::Cost(amount),
+            Cost::Unknown => Ended::Suspended,
+        };
+        if entry.held.is_some() {
+            self.held_enough(&entry);
+        }
+        let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
+        // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
+        let mut pool = self.pool();
+        pool.ended(entry.key, entry.held, how, entry.at);
+        slot.book(entry);
+        drop(pool);
+        self.freed.notify_waiters();
+        if unknown {
+            self.settle_wanted.notify_one();
+        }
+        if strict {
+            self.lease_wanted.notify_one();
+        }
+    }
+
+    fn tell_broken(entry: &Entry) {
         if entry.outcome == Outcome::Broken {
             let (key, endpoint) = (entry.key, entry.endpoint.name());
             tracing::warn!(request = %entry.request, key = %key, endpoint, status = entry.status, "attempt broke off");
         }
-    }
-
-    /// The reconciler found an amount.
-    pub fn settled(&self, key: KeyId, amount: Usd) {
-        self.pool().spent(key, amount);
-        self.metrics.settled(key, amount);
     }
 
     /// A client request begins; it is under way until the value is dropped.

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
-use crate::money::{Cost, GenerationId, Usd};
+use crate::money::{Basis, Cost, GenerationId, Tokens, Usd};
 use crate::pool::{Health, KeyId};
-use crate::store::{Job, PoolSpend, Settlement, StoreError};
+use crate::store::{Job, PoolSpend, Settlement, Standing, StoreError, Suspense};
 use crate::telemetry::Snapshot;
 use crate::upstream::{BodyShape, Endpoint, Reading, UsageReader};
 
-use super::{AdminError, KeyRef, KeyView, Overview, Pot, Readiness};
+use super::{AdminError, KeyRef, KeyView, Overview, Pot, Readiness, SettleError};
 
 impl Pot {
     /// The pool as it is now, with figures from the ledger: every entry booked before this call is in them.
@@ -29,7 +28,7 @@ impl Pot {
         let cards = self.cards.read().unwrap_or_else(PoisonError::into_inner);
         let pool = self.pool();
         let keys = pool
-            .keys()
+            .keys(now)
             .filter_map(|key| {
                 let card = cards.get(&key.id)?;
                 Some(KeyView {
@@ -43,7 +42,12 @@ impl Pot {
                     added_at: card.added_at,
                     state: key.state.clone(),
                     totals: totals.per_key.get(&key.id).cloned().unwrap_or_default(),
-                    in_flight: card.in_flight.load(Ordering::Relaxed),
+                    in_flight: key.in_flight,
+                    health: key.health,
+                    limits: key.limits.clone(),
+                    gate: key.gate,
+                    money: Self::money_of(&key, now),
+                    check: *card.check.lock().unwrap_or_else(PoisonError::into_inner),
                 })
             })
             .collect();
@@ -110,12 +114,18 @@ impl Pot {
         let suspense = self.store.suspense_summary().await.unwrap_or_default();
         let turned = self.pool().tick(now);
         self.saved(&turned, "timer");
-        let keys = self.pool().counts();
+        let (keys, money) = {
+            let pool = self.pool();
+            (pool.counts(), pool.money())
+        };
         let oldest = suspense.oldest.map_or(0.0, |opened| now.since(opened).as_secs_f64());
         self.metrics.refresh(&Snapshot {
             keys,
             suspense_entries: suspense.open,
             suspense_oldest_seconds: oldest,
+            suspense: money.suspense,
+            held: money.held,
+            stranded: money.stranded,
             requests_in_flight: self.requests_underway(),
             ledger_queue_free: self.store.free_slots(),
             store_errors: self.store.failures(),
@@ -145,7 +155,7 @@ impl Pot {
         let mut reader = UsageReader::new(Endpoint::Videos, BodyShape::Json);
         reader.push(description);
         let Reading { cost: Cost::Known(cost), byok, tokens, model, .. } = reader.finish() else { return };
-        let found = Settlement { at: self.clock.now(), cost, byok, tokens, model };
+        let found = Settlement { at: self.clock.now(), cost, byok, tokens, model, basis: Basis::Upstream };
         if let Err(error) = self.settle_attempt(job, found).await {
             tracing::error!(%error, request = %job.request, "a job's cost could not be booked");
         }
@@ -153,11 +163,30 @@ impl Pot {
 
     async fn settle_attempt(&self, job: &Job, found: Settlement) -> Result<(), StoreError> {
         let Some(suspense) = self.store.suspense_of(job.request, job.attempt).await? else { return Ok(()) };
-        let cost = found.cost;
-        if self.store.settle(suspense.id, found).await? {
-            self.settled(job.key, cost);
+        let _settling = self.books().await;
+        self.settle_suspense(&suspense, found).await.map(drop)
+    }
+
+    /// An operator's word on a cost that was not to be found out: the entry leaves suspense with it. The ledger tells
+    /// what it rests on.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing has changed then.
+    pub async fn settle_by_word(&self, entry: u64, cost: Usd) -> Result<Suspense, SettleError> {
+        let _settling = self.books().await;
+        self.store.flush().await?;
+        let open = match self.store.suspense_entry(entry).await? {
+            None => return Err(SettleError::NotFound),
+            Some(Standing::Settled) => return Err(SettleError::Settled),
+            Some(Standing::Open(open)) => open,
+        };
+        let at = self.clock.now();
+        let found = Settlement { at, cost, byok: None, tokens: Tokens::default(), model: None, basis: Basis::Operator };
+        if !self.settle_suspense(&open, found).await? {
+            return Err(SettleError::Settled);
         }
-        Ok(())
+        tracing::info!(entry, key = %open.key, request = %open.request, %cost, "a cost was settled by the operator");
+        Ok(open)
     }
 
     /// What keys that can still pay are known to have left, less what they have paid since: each account counts once,
@@ -165,7 +194,7 @@ impl Pot {
     pub fn remaining(&self) -> Usd {
         let pool = self.pool();
         let mut by_account: HashMap<_, (Usd, Usd)> = HashMap::new();
-        for key in pool.keys().filter(|key| key.state.health != Health::Failed) {
+        for key in pool.keys(self.clock.now()).filter(|key| key.state.health != Health::Failed) {
             let (most, paid) = by_account.entry(key.account.ok_or(key.id)).or_default();
             *most = (*most).max(key.state.remaining.unwrap_or_default());
             *paid = paid.saturating_add(key.spent_since_evidence);

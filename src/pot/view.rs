@@ -1,8 +1,8 @@
 //! What operators and donors are shown, and what they may ask for. Plain data: no secret in it.
 
 use crate::clock::Timestamp;
-use crate::money::Usd;
-use crate::pool::{AccountId, KeyId, KeyState, Rotation};
+use crate::money::{Limits, UsageCheck, Usd, Window};
+use crate::pool::{AccountId, Gate, Health, KeyId, KeyState, Rotation};
 use crate::secret::{Credential, Fingerprint, KeyFormatError};
 use crate::store::{KeyTotals, StoreError, SuspenseSummary};
 
@@ -40,6 +40,51 @@ pub struct KeyView {
     pub totals: KeyTotals,
     /// Attempts now under way on it.
     pub in_flight: u32,
+    /// Its health as others see it: depleted, too, when its limits leave nothing.
+    pub health: Health,
+    /// What its donor allows.
+    pub limits: Limits,
+    /// Whether donor and books let it serve.
+    pub gate: Gate,
+    /// Its money, where that is limited.
+    pub money: Option<KeyMoney>,
+    /// The last comparison of its own usage with the ledger.
+    pub check: Option<UsageCheck>,
+}
+
+/// The money of a key with limits, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMoney {
+    /// Each cap, the shortest window first.
+    pub caps: Vec<CapView>,
+    /// Worst costs of requests under way.
+    pub held: Usd,
+    /// Worst costs of attempts whose cost is being looked up.
+    pub suspense: Usd,
+    /// Leased in advance and not held, or lost with a process and not accounted for yet: the only money that a crash can
+    /// keep from being spent, until the key's own usage has shown the truth.
+    pub stranded: Usd,
+    /// Attempts are out whose worst cost nobody knows; until they are settled nothing is spent.
+    pub unbounded: bool,
+    /// A process ended without accounting for what it spent: what it had leased counts as spent until that is found out.
+    pub lost: bool,
+    /// What the next request may cost at most.
+    pub left: Usd,
+}
+
+/// One cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapView {
+    /// Its window.
+    pub window: Window,
+    /// The cap.
+    pub cap: Usd,
+    /// Spent in the window, as far as known.
+    pub spent: Usd,
+    /// What it leaves: the cap without what is spent, held, in suspense and lost.
+    pub left: Usd,
+    /// When it starts anew.
+    pub turns_at: Option<Timestamp>,
 }
 
 /// The pool at one moment.
@@ -82,6 +127,8 @@ pub struct Donation {
     pub donor_id: Option<String>,
     /// Who gives it, by name.
     pub donor_name: Option<String>,
+    /// What the donor allows.
+    pub limits: Limits,
 }
 
 /// A key taken into the pool.
@@ -134,6 +181,20 @@ pub enum AdminError {
     NotFound,
     /// It could not be written down.
     #[error("the change could not be stored: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Why an operator's word about a cost was not booked.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// No entry of that number was ever in suspense.
+    #[error("no such entry in suspense")]
+    NotFound,
+    /// Its cost is known by now.
+    #[error("the entry is not in suspense any more")]
+    Settled,
+    /// It could not be read or written down.
+    #[error("the cost could not be stored: {0}")]
     Store(#[from] StoreError),
 }
 

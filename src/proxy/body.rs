@@ -60,6 +60,13 @@ pub struct HeldBody {
     _share: Option<OwnedSemaphorePermit>,
 }
 
+impl HeldBody {
+    /// Other bytes of about the same length, on the same share of the budget.
+    pub fn replace(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes.into();
+    }
+}
+
 /// Why a body could not be read.
 #[derive(Debug)]
 pub enum BodyFault {

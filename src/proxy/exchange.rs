@@ -7,7 +7,7 @@ use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
-use crate::pool::{AtLast, Choice, Chosen, Unavailable, Want};
+use crate::pool::{AtLast, Choice, Chosen, Effect, NoKey, Unavailable, Want};
 use crate::pot::{Attempt, Begun, Call};
 use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
 
@@ -17,6 +17,7 @@ use super::body::{self, BodyFault, HeldBody};
 use super::forward::{self, HeldAnswer, Outgoing, Tried};
 use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
+use super::quote::Quote;
 use super::relay;
 
 /// How often a request that waits for a place on a key on trial looks again, should nobody wake it.
@@ -31,6 +32,10 @@ pub(super) struct Inference<'a> {
     facts: RequestFacts,
     body: HeldBody,
     arrived: Tick,
+    /// What it may cost at most, where that matters.
+    quote: Option<Quote>,
+    /// Its limit on output tokens was lowered.
+    clamped: bool,
     /// When the request was whole: what passes from here to the first attempt is potluck's own doing.
     whole: Tick,
 }
@@ -64,7 +69,8 @@ impl Proxy {
             Err(bad) => return give_refusal(session, &Refusal::BadRequest(bad), dialect, request).await,
         };
         let call = Arc::new(Call { request, endpoint, model: facts.model.clone() });
-        let inference = Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole };
+        let inference =
+            Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole, quote: None, clamped: false };
         Box::pin(inference.serve(session)).await
     }
 
@@ -103,10 +109,15 @@ impl Inference<'_> {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
         let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
+        self.quote = self.quoted(session).await;
         loop {
             let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
+                Err(Empty::Unavailable(why)) if self.clamp(why) => {
+                    self.quote = self.quoted(session).await;
+                    continue;
+                }
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
             };
             let mut attempt = match self.proxy.pot.attempt(&self.call, chosen, hunt.begin()) {
@@ -115,6 +126,11 @@ impl Inference<'_> {
                 Begun::KeyLeft => continue,
                 Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
             };
+            if !attempt.cover().await {
+                // Somebody else has leased what is left, or the disk is slow: another key may do.
+                hunt.leave_out(attempt.chosen().key);
+                continue;
+            }
             if hunt.attempts() == 1 {
                 self.proxy.pot.metrics().added_latency(self.whole.elapsed());
             }
@@ -164,15 +180,19 @@ impl Inference<'_> {
         hangup: &mut Hangup,
     ) -> Result<Chosen, Empty> {
         let pot = &self.proxy.pot;
+        let worst = Quote::worst(self.quote.as_ref());
         loop {
-            // Taken before looking, so that a verdict that comes meanwhile is not missed.
-            let verdict = pot.verdict().notified();
+            // Taken before looking, so that what comes meanwhile is not missed.
+            let (verdict, freed) = (pot.verdict().notified(), pot.freed().notified());
             let want = Want {
                 lane: self.facts.lane,
                 model: self.facts.model.as_deref(),
                 conversation: self.facts.conversation,
                 tried: hunt.tried(),
                 avoid: hunt.avoid(),
+                richest: hunt.wants_richest(),
+                fallbacks: &self.facts.fallbacks,
+                worst,
             };
             let why = match pot.choose(&want) {
                 Choice::Key(chosen) => return Ok(chosen),
@@ -180,6 +200,7 @@ impl Inference<'_> {
             };
             let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
             let wait = match due {
+                _ if why.reason == NoKey::AllBusy && !hunt.patience().is_zero() => hunt.patience(),
                 Some(due) if due <= hunt.patience() => due,
                 Some(_) if !hunt.patience().is_zero() && pot.on_trial(&want) => hunt.patience(),
                 _ => match pot.choose_at_last(&want) {
@@ -193,10 +214,31 @@ impl Inference<'_> {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = verdict => {}
+                () = freed => {}
                 () = hangup.wait(session) => return Err(Empty::Gone),
             }
             hunt.waited(waiting.elapsed().min(wait));
         }
+    }
+
+    /// The most this request may cost, where any key's limits make that matter.
+    async fn quoted(&self, session: &ServerSession) -> Option<Quote> {
+        let pot = &self.proxy.pot;
+        Box::pin(Quote::of(pot, session, self.endpoint, &self.body, self.proxy.limits.default_bound)).await
+    }
+
+    /// Ask for no more than the richest key affords, once, where the operator wants that rather than a refusal.
+    fn clamp(&mut self, why: Unavailable) -> bool {
+        if !self.proxy.limits.clamp_max_tokens || self.clamped {
+            return false;
+        }
+        let quote = self.quote.as_ref();
+        let Some(body) = quote.and_then(|quote| quote.clamped(self.endpoint, &self.body.bytes, why.reason)) else {
+            return false;
+        };
+        self.body.replace(body);
+        self.clamped = true;
+        true
     }
 
     fn outgoing(&self, attempt: &Attempt) -> Outgoing<'_> {
@@ -228,7 +270,14 @@ impl Inference<'_> {
         );
         attempt.judged(verdict.reason);
         let chosen = attempt.chosen();
+        if verdict.reason.is_about_size() {
+            hunt.seek_richest();
+        }
         pot.blame(chosen.key, &verdict);
+        if let (Effect::Affords { tokens: Some(tokens) }, Some(model)) = (&verdict.effect, self.facts.model.as_deref())
+        {
+            pot.affords(chosen.key, model, *tokens);
+        }
         let onward = hunt.refused(verdict.next, chosen, self.whole.elapsed());
         if matches!(onward, Onward::Again { .. }) {
             pot.metrics().failover(verdict.reason.name());
@@ -257,6 +306,11 @@ impl Inference<'_> {
         hunt: &Hunt,
         why: Unavailable,
     ) -> Served {
+        if held.is_none()
+            && let Some(refusal) = self.quote.as_ref().and_then(|quote| quote.refusal(why.reason))
+        {
+            return self.refuse(session, &refusal).await;
+        }
         match held {
             Some(answer) => self.pass_on(session, &answer).await,
             None => {

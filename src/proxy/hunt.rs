@@ -37,6 +37,7 @@ pub struct Hunt {
     limits: HuntLimits,
     tried: Vec<KeyId>,
     avoid: Vec<AccountId>,
+    richest: bool,
     attempts: u16,
     hopped: bool,
     waited: Duration,
@@ -45,7 +46,15 @@ pub struct Hunt {
 impl Hunt {
     /// A search that has tried nothing yet.
     pub fn new(limits: HuntLimits) -> Self {
-        Self { limits, tried: Vec::new(), avoid: Vec::new(), attempts: 0, hopped: false, waited: Duration::ZERO }
+        Self {
+            limits,
+            tried: Vec::new(),
+            avoid: Vec::new(),
+            richest: false,
+            attempts: 0,
+            hopped: false,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Keys never to be tried again by this request.
@@ -67,6 +76,21 @@ impl Hunt {
     pub fn begin(&mut self) -> u16 {
         self.attempts = self.attempts.saturating_add(1);
         self.attempts
+    }
+
+    /// Whether the richest keys should be tried first.
+    pub fn wants_richest(&self) -> bool {
+        self.richest
+    }
+
+    /// A key was too poor for this request.
+    pub fn seek_richest(&mut self) {
+        self.richest = true;
+    }
+
+    /// This key cannot serve this request after all; nothing was sent.
+    pub fn leave_out(&mut self, key: KeyId) {
+        self.tried.push(key);
     }
 
     /// How long the request may still wait for a key.
@@ -121,7 +145,8 @@ mod tests {
 
     fn chosen(key: u32, account: u32) -> Chosen {
         let credential = Credential::parse("sk-or-v1-0123456789abcdef").expect("well formed");
-        Chosen { key: KeyId(key), account: Some(AccountId(account)), credential: Arc::new(credential), trial: false }
+        let (key, account, credential) = (KeyId(key), Some(AccountId(account)), Arc::new(credential));
+        Chosen { key, account, credential, trial: false, hold: None }
     }
 
     fn hunt() -> Hunt {

@@ -15,6 +15,7 @@ pub(crate) mod head;
 mod hunt;
 mod jobs;
 mod own;
+mod quote;
 mod relay;
 pub(crate) mod wire;
 
@@ -33,7 +34,7 @@ use pingora::server::ShutdownWatch;
 use pingora_timeout::timeout;
 
 use crate::config::Config;
-use crate::money::RequestId;
+use crate::money::{RequestId, Usd};
 use crate::origin::PublicCache;
 use crate::pot::Pot;
 use crate::telemetry::RequestOutcome;
@@ -71,6 +72,10 @@ pub(crate) struct Limits {
     write_timeout: Duration,
     hunt: HuntLimits,
     upstream: UpstreamLimits,
+    /// What a request counts as whose cost cannot be bounded; `None` refuses it on keys with limits on money.
+    default_bound: Option<Usd>,
+    /// Whether a request that is too dear is made smaller rather than refused.
+    clamp_max_tokens: bool,
 }
 
 impl Limits {
@@ -91,6 +96,8 @@ impl Limits {
                 budget: upstream.attempts_budget,
                 patience: upstream.wait_for_key,
             },
+            default_bound: config.ledger.default_bound,
+            clamp_max_tokens: config.ledger.clamp_max_tokens,
             upstream: UpstreamLimits {
                 first_byte: upstream.first_byte_timeout,
                 idle: upstream.idle_timeout,

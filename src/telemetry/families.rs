@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// Makes metrics and registers them in one registry. Names and label sets are constants of the program, so a refusal
@@ -56,6 +57,10 @@ impl Maker<'_> {
 
     pub(super) fn float_gauge(&self, name: &str, help: &str) -> Gauge {
         self.register(Gauge::new(name, help))
+    }
+
+    pub(super) fn float_gauges(&self, name: &str, help: &str, label: &str) -> GaugeVec {
+        self.register(GaugeVec::new(Opts::new(name, help), &[label]))
     }
 
     pub(super) fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {

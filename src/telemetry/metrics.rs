@@ -3,11 +3,12 @@
 mod observe;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{OnceLock, RwLock};
 
-use prometheus::{Counter, CounterVec, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use crate::money::{Outcome, Tokens};
+use crate::money::{Outcome, Tokens, Usd};
 use crate::pool::{Health, KeyId};
 use crate::upstream::{Endpoint, Reason};
 
@@ -38,7 +39,11 @@ pub struct Metrics {
     cost_usd: CounterVec,
     /// `potluck_unknown_cost_total{key}`: attempts that ended without a known cost.
     unknown_cost: IntCounterVec,
-    /// The two above for each key in the pool, found once.
+    /// `potluck_drift_usd{key}`: what neither ledger nor owner explains of a key's own usage.
+    drift_usd: GaugeVec,
+    /// `potluck_elsewhere_usd{key}`: what a key's owner has spent on it elsewhere since it came into the pool.
+    elsewhere_usd: GaugeVec,
+    /// The four above for each key in the pool, found once.
     keys: RwLock<HashMap<KeyId, KeySeries>>,
     /// `potluck_suspense_settled_total`: unknown costs that were found later.
     suspense_settled: IntCounter,
@@ -46,6 +51,8 @@ pub struct Metrics {
     tokens: [IntCounter; TokenKind::ALL.len()],
     /// `potluck_store_errors_total`: writes or reads of the store that failed.
     store_errors: IntCounter,
+    /// `potluck_price_refresh_failures_total`: times no newer price list could be had.
+    price_failures: IntCounter,
     /// `potluck_connections_refused_total`: connections closed at the door, over a connection limit.
     connections_refused: IntCounter,
     /// `potluck_alarms_total{reason}`: things an operator should look at.
@@ -74,6 +81,14 @@ struct Derived {
     suspense_entries: IntGauge,
     /// `potluck_suspense_oldest_seconds`: age of the oldest of them.
     suspense_oldest: Gauge,
+    /// `potluck_suspense_usd`: what unknown costs can come to at most, where that is known.
+    suspense_usd: Gauge,
+    /// `potluck_held_usd`: what requests under way can cost at most, on keys with limits.
+    held_usd: Gauge,
+    /// `potluck_stranded_usd`: leased and not held, or lost with a process and not accounted for yet.
+    stranded_usd: Gauge,
+    /// `potluck_unexplained_usd`: the sizes of all drifts together.
+    unexplained_usd: Gauge,
     /// `potluck_requests_in_flight`: client requests under way.
     in_flight: IntGauge,
     /// `potluck_ledger_queue_free_entries`: entries the ledger's queue has room for.
@@ -89,6 +104,12 @@ pub struct Snapshot {
     pub suspense_entries: u64,
     /// Age of the oldest of them; zero when there is none.
     pub suspense_oldest_seconds: f64,
+    /// What unknown costs can come to at most, where that is known.
+    pub suspense: Usd,
+    /// What requests under way can cost at most, on keys with limits.
+    pub held: Usd,
+    /// Leased and not held, or lost with a process.
+    pub stranded: Usd,
     /// Client requests under way.
     pub requests_in_flight: u32,
     /// Entries the ledger's queue has room for.
@@ -102,6 +123,8 @@ pub struct Snapshot {
 struct KeySeries {
     cost_usd: OnceLock<Counter>,
     unknown_cost: OnceLock<IntCounter>,
+    /// In pico-dollars.
+    drift: AtomicI64,
 }
 
 /// The `kind` label of `potluck_tokens_total`.
@@ -170,6 +193,16 @@ impl Metrics {
                 "Attempts that ended without a known cost, by key; looked up afterwards.",
                 "key",
             ),
+            drift_usd: make.float_gauges(
+                "potluck_drift_usd",
+                "Dollars of a key's own usage that neither the ledger nor its owner explains; below zero the ledger says more.",
+                "key",
+            ),
+            elsewhere_usd: make.float_gauges(
+                "potluck_elsewhere_usd",
+                "Dollars a key's owner has spent on it elsewhere since it came into the pool.",
+                "key",
+            ),
             keys: RwLock::default(),
             tokens: make.row(
                 "potluck_tokens_total",
@@ -180,6 +213,10 @@ impl Metrics {
             suspense_settled: make
                 .counter("potluck_suspense_settled_total", "Unknown costs that were found afterwards."),
             store_errors: make.counter("potluck_store_errors_total", "Writes or reads of the store that failed."),
+            price_failures: make.counter(
+                "potluck_price_refresh_failures_total",
+                "Times no newer price list could be had; the last good one is used until it is too old.",
+            ),
             connections_refused: make.counter(
                 "potluck_connections_refused_total",
                 "Connections to the proxy that were closed at once, over a connection limit.",
@@ -222,6 +259,22 @@ impl Derived {
             suspense_entries: make.gauge("potluck_suspense_entries", "Unknown costs that are not found yet."),
             suspense_oldest: make
                 .float_gauge("potluck_suspense_oldest_seconds", "Age of the oldest cost that is not found yet."),
+            suspense_usd: make.float_gauge(
+                "potluck_suspense_usd",
+                "Dollars that unknown costs can come to at most, where something was held for them.",
+            ),
+            held_usd: make.float_gauge(
+                "potluck_held_usd",
+                "Dollars that requests under way can cost at most, on keys with limits.",
+            ),
+            stranded_usd: make.float_gauge(
+                "potluck_stranded_usd",
+                "Dollars leased in advance and not held, or lost with a process and not accounted for yet.",
+            ),
+            unexplained_usd: make.float_gauge(
+                "potluck_unexplained_usd",
+                "Dollars that neither ledger nor owners explain: the sizes of all drifts together.",
+            ),
             in_flight: make.gauge("potluck_requests_in_flight", "Client requests under way."),
             queue_free: make
                 .gauge("potluck_ledger_queue_free_entries", "Entries the queue to the ledger has room for."),

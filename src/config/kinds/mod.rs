@@ -4,7 +4,7 @@ mod number;
 mod secret;
 mod text;
 
-pub(super) use number::{Count, Millis, Schedule, Threads};
+pub(super) use number::{Count, Millis, Money, Schedule, Threads};
 pub(super) use secret::{KeyList, SecretText};
 pub(super) use text::{Address, Choice, HostNames, OptionalPath, Path, StoreAddress, Switch, UpstreamAddress};
 

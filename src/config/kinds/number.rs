@@ -1,10 +1,11 @@
-//! Settings that are numbers: times, sizes, counts.
+//! Settings that are numbers: times, sizes, counts, money.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Describe, Kind, Sample};
 use crate::config::raw::{Given, Value};
+use crate::money::Usd;
 
 /// A time in milliseconds.
 pub(in crate::config) struct Millis {
@@ -154,6 +155,41 @@ impl Describe for Schedule {
 
     fn sample(&self) -> Sample {
         Sample::Default(format!("{:?}", self.default))
+    }
+}
+
+/// An amount of dollars that need not be given.
+pub(in crate::config) struct Money {
+    pub(in crate::config) example: &'static str,
+}
+
+impl Kind for Money {
+    type Checked = Option<Usd>;
+
+    fn default(&self) -> Option<Usd> {
+        None
+    }
+
+    fn read(&self, given: &Given) -> Result<Option<Usd>, String> {
+        let amount = match &given.value {
+            Value::Text(text) => text.trim().parse().ok(),
+            Value::Integer(dollars) => dollars.to_string().parse().ok(),
+            _ => None,
+        };
+        let positive = amount.filter(|amount| *amount > Usd::ZERO);
+        let rule =
+            || format!("must be dollars above 0 in quotes, as in \"{}\", not {}", self.example, given.value.shown());
+        positive.map(Some).ok_or_else(rule)
+    }
+}
+
+impl Describe for Money {
+    fn describe(&self) -> String {
+        "Dollars, in quotes; default none.".into()
+    }
+
+    fn sample(&self) -> Sample {
+        Sample::Example(format!("\"{}\"", self.example))
     }
 }
 

@@ -1,11 +1,12 @@
 //! What is told to the metrics, and how they are read.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus::TextEncoder;
 
-use crate::money::{Cost, Entry, Usd};
+use crate::money::{Cost, Entry, UsageCheck, Usd};
 use crate::pool::KeyId;
 use crate::upstream::{Endpoint, Reason};
 
@@ -49,6 +50,16 @@ impl Metrics {
         }
     }
 
+    /// A key's usage was compared with its books.
+    pub fn checked(&self, key: KeyId, check: &UsageCheck) {
+        let dollars = |amount: Usd| amount.as_pico() as f64 / PICO_PER_USD;
+        self.with_series(key, |series| {
+            series.drift.store(check.drift.as_pico(), Ordering::Relaxed);
+            self.drift_usd.with_label_values(&[&key.to_string()]).set(dollars(check.drift));
+            self.elsewhere_usd.with_label_values(&[&key.to_string()]).set(dollars(check.elsewhere));
+        });
+    }
+
     /// An unknown cost was found: `amount` had been charged to `key`.
     pub fn settled(&self, key: KeyId, amount: Usd) {
         self.suspense_settled.inc();
@@ -85,6 +96,8 @@ impl Metrics {
             // Each fails when the key never had that series, and there is nothing to do then.
             self.cost_usd.remove_label_values(&[&key.to_string()]).ok();
             self.unknown_cost.remove_label_values(&[&key.to_string()]).ok();
+            self.drift_usd.remove_label_values(&[&key.to_string()]).ok();
+            self.elsewhere_usd.remove_label_values(&[&key.to_string()]).ok();
         }
     }
 
@@ -108,6 +121,11 @@ impl Metrics {
         self.times.added.observe(spent.as_secs_f64());
     }
 
+    /// No newer price list could be had.
+    pub fn prices_not_refreshed(&self) {
+        self.price_failures.inc();
+    }
+
     /// A connection was closed at the door.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
@@ -116,6 +134,10 @@ impl Metrics {
     /// Bring the metrics that are read off the pool's state up to date. To be called before [`Metrics::encode`].
     pub fn refresh(&self, now: &Snapshot) {
         self.derived.set(now);
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let unexplained: f64 =
+            keys.values().map(|series| series.drift.load(Ordering::Relaxed).unsigned_abs() as f64).sum();
+        self.derived.unexplained_usd.set(unexplained / PICO_PER_USD);
         self.store_errors.inc_by(now.store_errors.saturating_sub(self.store_errors.get()));
     }
 
@@ -134,6 +156,11 @@ impl Derived {
             gauge.set(count.into());
         }
         self.suspense_entries.set(i64::try_from(now.suspense_entries).unwrap_or(i64::MAX));
+        let amounts =
+            [(&self.suspense_usd, now.suspense), (&self.held_usd, now.held), (&self.stranded_usd, now.stranded)];
+        for (gauge, amount) in amounts {
+            gauge.set(amount.as_pico() as f64 / PICO_PER_USD);
+        }
         self.suspense_oldest.set(now.suspense_oldest_seconds);
         self.in_flight.set(now.requests_in_flight.into());
         self.queue_free.set(i64::try_from(now.ledger_queue_free).unwrap_or(i64::MAX));

@@ -1,0 +1,306 @@
+//! What donors allow, and the money of keys with limits: from the pure pool to the store and back.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::Timestamp;
+use crate::money::{Cost, Entry, Limits, UsageCheck, Usd};
+use crate::pool::{Activity, KeyId, PooledKey};
+use crate::store::{Grant, Settlement, StoreError, Suspense};
+
+use super::{AdminError, CapView, KeyMoney, KeyRef, KeyView, Pot};
+
+/// How long a request waits for its hold to be durable.
+const DRAW_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a change of limits waits until the key's money is known to the pool; it goes on trying afterwards.
+const SYNC_PATIENCE: Duration = Duration::from_secs(2);
+/// The pause between reads of a key's money while something happens to it.
+const SYNC_PAUSE: Duration = Duration::from_millis(10);
+/// Keys whose leases are looked at in one go.
+const WISHES: usize = 256;
+
+impl Pot {
+    /// Change what a key's donor allows. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn change_limits(
+        self: &Arc<Self>,
+        which: KeyRef,
+        change: impl FnOnce(&mut Limits) + Send,
+    ) -> Result<KeyView, AdminError> {
+        let id = self.resolve(which)?;
+        // One change after the other: each starts from what the one before has made.
+        let changing = self.changing_limits.lock().await;
+        let mut limits = self.pool().limits(id).map(|limits| Limits::clone(&limits)).ok_or(AdminError::NotFound)?;
+        change(&mut limits);
+        // The store first: what cannot be written down does not happen.
+        self.store.set_limits(id, limits.clone()).await.map_err(|error| match error {
+            StoreError::NoSuchKey(_) => AdminError::NotFound,
+            error => error.into(),
+        })?;
+        let now = self.clock.now();
+        let is_new = self.pool().set_limits(id, Arc::new(limits), now);
+        drop(changing);
+        if is_new {
+            let pot = Arc::clone(self);
+            let syncing = tokio::spawn(async move { pot.sync_purse(id).await });
+            // A key in heavy use may take longer; it spends nothing until then.
+            drop(tokio::time::timeout(SYNC_PATIENCE, syncing).await);
+        }
+        self.lease_wanted.notify_one();
+        self.freed.notify_waiters();
+        tracing::info!(key = %id, "the key's limits were changed");
+        let overview = self.overview().await?;
+        overview.keys.into_iter().find(|key| key.id == id).ok_or(AdminError::NotFound)
+    }
+
+    /// Let the pool know what the store knows about a key's money. Tries until nothing has happened to it meanwhile.
+    pub(crate) async fn sync_purse(&self, id: KeyId) {
+        loop {
+            let books = self.books.lock().await;
+            let events = self.pool().purse_events(id);
+            match self.store.purse(id).await {
+                Ok(figures) => {
+                    let mut pool = self.pool();
+                    if pool.purse_events(id) == events {
+                        return pool.sync_purse(id, figures, self.clock.now());
+                    }
+                }
+                Err(StoreError::NoSuchKey(_) | StoreError::Closed) => return,
+                Err(error) => tracing::error!(key = %id, %error, "the key's money cannot be read"),
+            }
+            drop(books);
+            tokio::time::sleep(SYNC_PAUSE).await;
+        }
+    }
+
+    /// See to it that everything held on a key is leased. `false`: it is not to be had, or not in time.
+    pub(super) async fn draw(self: &Arc<Self>, key: KeyId) -> bool {
+        let pot = Arc::clone(self);
+        // On a task of its own: what is granted is counted on also when the request has gone.
+        let drawing = tokio::spawn(async move {
+            let Some(card) = pot.card(key) else { return false };
+            let one_by_one = card.drawing.lock().await;
+            // Another draw may have brought enough for all meanwhile.
+            let missing = pot.pool().missing(key);
+            if missing <= Usd::ZERO {
+                return true;
+            }
+            let grant = pot.ask_for_lease(key, missing, missing).await;
+            let granted = grant.is_some_and(|grant| grant.amount >= missing);
+            pot.pool().drawn(key, missing, granted);
+            drop(one_by_one);
+            if !granted {
+                // Another process has spent or leased what was thought to be there.
+                pot.sync_purse(key).await;
+            }
+            granted
+        });
+        matches!(tokio::time::timeout(DRAW_PATIENCE, drawing).await, Ok(Ok(true)))
+    }
+
+    /// See to it that a crash is followed by a look at the usage of a key without limits: the first request on it waits for one
+    /// commit, and no other. `false`: that could not be written.
+    pub(super) async fn note_use(&self, key: KeyId) -> bool {
+        let Some(card) = self.card(key) else { return false };
+        if card.noted.load(Ordering::Acquire) {
+            return true;
+        }
+        self.store.uses_unbounded(key);
+        let noted = matches!(tokio::time::timeout(DRAW_PATIENCE, self.store.flush()).await, Ok(Ok(())));
+        card.noted.store(noted, Ordering::Release);
+        noted
+    }
+
+    /// Lease more of a key's headroom in advance, as much as is to be had.
+    pub(crate) async fn lease(&self, key: KeyId, wish: Usd) {
+        let Some(card) = self.card(key) else { return };
+        let _one_by_one = card.drawing.lock().await;
+        if let Some(grant) = self.ask_for_lease(key, Usd::ZERO, wish).await {
+            self.pool().leased(key, grant.amount);
+        }
+    }
+
+    async fn ask_for_lease(&self, key: KeyId, least: Usd, want: Usd) -> Option<Grant> {
+        let now = self.clock.now();
+        match self.store.draw(key, least, want, now.day()).await {
+            Ok(grant) => {
+                let figures = &grant.figures;
+                self.pool().others_are(key, figures.others, figures.others_unbounded, now);
+                Some(grant)
+            }
+            Err(StoreError::NoSuchKey(_)) => None,
+            Err(error) => {
+                tracing::error!(%key, %error, "nothing could be leased of the key's headroom");
+                None
+            }
+        }
+    }
+
+    /// Keys of which more should be leased in advance, and how much, so that so many thousandths of a cap are. What is too
+    /// much is given back here.
+    pub(crate) fn lease_wishes(&self, permille: u32) -> Vec<(KeyId, Usd)> {
+        let wishes = self.pool().lease_wishes(permille, WISHES, self.clock.now());
+        let (back, more): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|(_, wish)| wish.is_negative());
+        for (key, wish) in back {
+            self.store.give_back(key, Usd::ZERO.checked_sub(wish).unwrap_or_default());
+        }
+        more
+    }
+
+    /// Book what was found out about an entry in suspense, and let the pool know. Only the first to do so moves anything.
+    /// Whoever calls this holds [`Pot::books`].
+    pub(crate) async fn settle_suspense(&self, entry: &Suspense, found: Settlement) -> Result<bool, StoreError> {
+        let cost = found.cost;
+        let settled = self.store.settle(entry.id, found).await?;
+        if settled {
+            let day = entry.opened_at.day();
+            self.pool().found(entry.key, entry.held, cost, day, self.clock.now());
+            self.metrics.settled(entry.key, cost);
+            self.freed.notify_waiters();
+            self.lease_wanted.notify_one();
+        }
+        Ok(settled)
+    }
+
+    /// Take over from processes that ended without closing the store: what they had under way is in suspense, what they had
+    /// leased counts as spent until it is accounted for.
+    pub(crate) async fn bury(&self) -> Result<(), StoreError> {
+        for buried in self.store.bury().await? {
+            let (attempts, keys, since) = (buried.attempts, buried.keys.len(), buried.opened_at);
+            self.metrics.alarm("unclean_end");
+            tracing::warn!(%since, attempts, keys, "a potluck ended without closing its books; they are being completed");
+            for key in buried.keys {
+                if self.pool().limits(key).is_some_and(|limits| limits.are_strict()) {
+                    self.sync_purse(key).await;
+                }
+            }
+        }
+        self.settle_wanted.notify_one();
+        Ok(())
+    }
+
+    /// Find out whether what others had leased of keys is still out.
+    pub(crate) async fn look_at_others(&self) -> Result<(), StoreError> {
+        let keys = self.pool().keys_of_others();
+        for key in keys {
+            match self.store.purse(key).await {
+                Ok(figures) => self.pool().others_are(key, figures.others, figures.others_unbounded, self.clock.now()),
+                Err(StoreError::NoSuchKey(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The books of a key are not to be relied on: nothing is spent on it until a person has looked.
+    pub(crate) fn unsound(&self, key: KeyId) {
+        self.pool().set_unsound(key, true, self.clock.now());
+    }
+
+    /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits for it.
+    pub(crate) async fn books(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.books.lock().await
+    }
+
+    /// What processes that are gone had spent on a key is booked.
+    pub(crate) fn absolved(&self, key: KeyId, amount: Usd, at: Timestamp) {
+        let mut pool = self.pool();
+        pool.recovered(key, amount, at.day(), at);
+        pool.others_are(key, Usd::ZERO, false, at);
+        drop(pool);
+        self.lease_wanted.notify_one();
+    }
+
+    /// A key's usage was compared with its books.
+    pub(crate) fn checked(&self, key: KeyId, check: &UsageCheck) {
+        self.metrics.checked(key, check);
+        if let Some(card) = self.card(key) {
+            *card.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(*check);
+        }
+        if check.drift != Usd::ZERO {
+            self.metrics.alarm("books_adrift");
+            let UsageCheck { usage, settled, before, elsewhere, drift, .. } = check;
+            tracing::error!(%key, %drift, %usage, %settled, %before, %elsewhere, "the ledger says more than the key's usage");
+        }
+    }
+
+    /// A refusal has told how many tokens of a model's output a key can pay for: with a price that is money, and the key's
+    /// ceiling until OpenRouter is next asked about it.
+    pub fn affords(&self, key: KeyId, model: &str, tokens: u64) {
+        let prices = self.prices.list();
+        let rates =
+            prices.find(model).into_iter().flat_map(|model| &model.prices).filter_map(|price| price.output_rate(0));
+        let amount = rates.max().and_then(|rate| i64::try_from(tokens).ok()?.checked_mul(rate.as_pico()));
+        if let Some(pico) = amount {
+            self.pool().affords(key, Usd::from_pico(pico), self.clock.now());
+        }
+    }
+
+    /// Whether any key's money is limited: only then a request's worst cost need be known.
+    pub fn has_strict(&self) -> bool {
+        self.pool().has_strict()
+    }
+
+    /// What is under way on a key.
+    pub(crate) fn activity(&self, key: KeyId) -> Option<Activity> {
+        self.pool().activity(key)
+    }
+
+    /// Have these keys asked about soon.
+    pub(crate) fn ask_about(&self, keys: impl Iterator<Item = KeyId>) {
+        let now = self.clock.now();
+        let mut pool = self.pool();
+        let asked = keys.map(|key| pool.ask_now(key, now)).count();
+        drop(pool);
+        if asked > 0 {
+            self.probe_wanted.notify_one();
+        }
+    }
+
+    /// The money of a key, as it is shown; `None` while it has no limits on money.
+    pub(super) fn money_of(key: &PooledKey<'_>, now: Timestamp) -> Option<KeyMoney> {
+        let purse = key.purse.filter(|_| key.limits.are_strict())?;
+        let out = [purse.held(), purse.suspense(), purse.others()];
+        let caps = purse.caps().iter().map(|(window, cap)| {
+            let spent = purse.settled(window, now);
+            let gone = out.iter().fold(spent, |sum, amount| sum.saturating_add(*amount));
+            let left = cap.checked_sub(gone).unwrap_or_default().max(Usd::ZERO);
+            CapView { window, cap, spent, left, turns_at: window.turns_at(now) }
+        });
+        Some(KeyMoney {
+            caps: caps.collect(),
+            held: purse.held(),
+            suspense: purse.suspense(),
+            stranded: purse.stranded(),
+            unbounded: purse.has_unbounded(),
+            lost: purse.others() > Usd::ZERO || purse.has_lost(),
+            left: key.headroom.unwrap_or_default().max(Usd::ZERO),
+        })
+    }
+
+    /// Wakes when a lease may be too small or too large.
+    pub(crate) fn lease_wanted(&self) -> &Notify {
+        &self.lease_wanted
+    }
+
+    /// Wakes everybody who waits for a busy key when something on one is over.
+    pub(crate) fn freed(&self) -> &Notify {
+        &self.freed
+    }
+
+    /// A true cost above its hold is booked in full; an operator should know that the bound was not one.
+    pub(super) fn held_enough(&self, entry: &Entry) {
+        if let (Cost::Known(cost), Some(held)) = (entry.cost, entry.held)
+            && cost > held
+        {
+            self.metrics.alarm("cost_above_hold");
+            let (key, model, request) = (entry.key, entry.model.as_deref(), entry.request);
+            tracing::error!(%request, %key, model, %cost, %held, "a request cost more than was held for it");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The prices everybody goes by: the newest list there is, and what models' providers charge, found out when a model is
+//! first asked for.
+//!
+//! The list has one provider's price for each model; a request may be served by any other, who may charge more. Where
+//! money is limited the providers' prices are therefore looked up first, once in a while and never with a key.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::money::{PriceList, Unbounded};
+use crate::origin::{Origin, PublicCache};
+use crate::upstream::{Spending, parse_providers, providers_target};
+
+/// Providers' prices are looked up again after so long.
+const LEARN_EVERY: Duration = Duration::from_secs(10 * 60);
+/// How long a request waits for them, whatever number of models it allows.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers about providers have a few kilobytes each.
+const ANSWERS_MAX_BYTES: usize = 8 << 20;
+
+/// The holder of the price list.
+pub struct Prices {
+    list: ArcSwap<PriceList>,
+    answers: PublicCache,
+}
+
+impl Prices {
+    /// No prices yet; providers are asked about at `origin`.
+    pub fn new(origin: Arc<Origin>) -> Self {
+        Self { list: ArcSwap::default(), answers: PublicCache::new(origin, ANSWERS_MAX_BYTES) }
+    }
+
+    /// The list as it is.
+    pub fn list(&self) -> Arc<PriceList> {
+        self.list.load_full()
+    }
+
+    /// Replace the list; what is known of providers stays.
+    pub fn publish(&self, list: &PriceList) {
+        self.list.rcu(|older| list.clone().succeeding(older));
+    }
+
+    /// The list, with the prices of the providers of every model that the request allows. Waits for the upstream where
+    /// they are not known.
+    ///
+    /// # Errors
+    /// [`Unbounded::NoProviders`]: nobody can say what the request may cost.
+    pub async fn list_for(&self, spending: &Spending, clock: &Clock) -> Result<Arc<PriceList>, Unbounded> {
+        // What is found out in time counts; the rest is on its way for the next request.
+        let _in_time = tokio::time::timeout(LEARN_TIMEOUT, self.learn_missing(spending, clock)).await;
+        let (list, now) = (self.list(), clock.now());
+        // What was learned is good for as long as the list is.
+        let since = now.before(list.max_age());
+        let unknown = |name: &str| is_listed(&list, name) && !list.knows_providers(name, since);
+        match spending.models().iter().find(|name| unknown(name)) {
+            Some(name) if list.is_current(now) => Err(Unbounded::NoProviders(Unbounded::word(name))),
+            _ => Ok(list),
+        }
+    }
+
+    async fn learn_missing(&self, spending: &Spending, clock: &Clock) {
+        for name in spending.models() {
+            let (list, now) = (self.list(), clock.now());
+            let fresh = list.knows_providers(name, now.before(LEARN_EVERY));
+            if !fresh
+                && is_listed(&list, name)
+                && list.is_current(now)
+                && let Some(model) = list.find(name)
+            {
+                self.learn(&model.id, clock).await;
+            }
+        }
+    }
+
+    /// Ask what the providers of the model called `id` charge.
+    async fn learn(&self, id: &str, clock: &Clock) {
+        let Some(target) = providers_target(id) else { return };
+        let answer = match self.answers.get(&target, clock).await {
+            Ok(answer) if answer.status == 200 => answer,
+            // The cache has told the log.
+            Ok(_) | Err(_) => return,
+        };
+        let Ok(prices) = parse_providers(&answer.body, id) else {
+            tracing::warn!(model = id, "what the providers of a model charge could not be read");
+            return;
+        };
+        let now = clock.now();
+        self.list.rcu(|list| list.with_providers(id, &prices, now));
+    }
+}
+
+/// Whether a price is listed at all.
+fn is_listed(list: &PriceList, name: &str) -> bool {
+    list.find(name).is_some_and(|model| !model.prices.is_empty())
+}
+
+impl fmt::Debug for Prices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prices({:?})", self.list)
+    }
+}
