@@ -26,6 +26,19 @@ pub struct Ask {
     pub units: u64,
     /// Whether the prompt tries an injection.
     pub injection: bool,
+    /// Charge all that the rules allow.
+    pub greed: Option<Greed>,
+}
+
+/// What a greedy play charges for.
+#[derive(Clone, Copy, Debug)]
+pub struct Greed {
+    /// Output tokens of all answers together.
+    pub output_tokens: u64,
+    /// Pictures in the prompt.
+    pub pictures: u64,
+    /// Whether the prompt is cached for an hour.
+    pub hour: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -73,6 +86,7 @@ impl Ask {
             max_tokens: fields.max_tokens.or(fields.max_completion_tokens).or(fields.max_output_tokens),
             units: fields.units(api, body.len() as u64),
             injection: has_injection(body),
+            greed: None,
         })
     }
 }

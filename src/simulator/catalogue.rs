@@ -66,6 +66,27 @@ pub struct Model {
     pub trains: bool,
     /// Whether only accounts with the author's own key may use it.
     pub needs_own_key: bool,
+    /// What else is in its price.
+    pub fine_print: FinePrint,
+}
+
+/// Prices beyond the usual ones. They are listed; only greedy plays charge them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FinePrint {
+    /// Pico-dollars per prompt token read from a cache.
+    pub cache_read: Option<Pico>,
+    /// Pico-dollars per prompt token written to a cache for five minutes.
+    pub cache_write: Option<Pico>,
+    /// Pico-dollars per prompt token written to a cache for an hour.
+    pub cache_write_1h: Option<Pico>,
+    /// Pico-dollars per picture in the prompt.
+    pub picture: Option<Pico>,
+    /// Pico-dollars per prompt token of sound.
+    pub audio: Option<Pico>,
+    /// For prompts of more tokens than that: pico-dollars per prompt and output token.
+    pub long: Option<(u64, Pico, Pico)>,
+    /// Another provider, and its pico-dollars per prompt and output token.
+    pub other: Option<(&'static str, Pico, Pico)>,
 }
 
 impl Model {
@@ -103,12 +124,50 @@ const ROWS: &[Row] = &[
     ("typesafe/decider-1", "TypeSafe", Modality::Decision, 70_001, 700_003, 0, 0, 32_768, 16, true, false, false),
 ];
 
+const PLAIN: FinePrint = FinePrint {
+    cache_read: None,
+    cache_write: None,
+    cache_write_1h: None,
+    picture: None,
+    audio: None,
+    long: None,
+    other: None,
+};
+
+const FINE_PRINT: &[(&str, FinePrint)] = &[
+    ("openai/gpt-4o-mini", FinePrint { cache_read: Some(Pico(75_000)), picture: Some(Pico(217_000_011)), ..PLAIN }),
+    (
+        "anthropic/claude-sonnet-4.5",
+        FinePrint {
+            cache_read: Some(Pico(300_000)),
+            cache_write: Some(Pico(3_750_000)),
+            cache_write_1h: Some(Pico(6_000_000)),
+            picture: Some(Pico(4_800_000_000)),
+            ..PLAIN
+        },
+    ),
+    (
+        "google/gemini-2.5-flash",
+        FinePrint {
+            cache_read: Some(Pico(30_000)),
+            cache_write: Some(Pico(83_333)),
+            audio: Some(Pico(1_000_003)),
+            long: Some((200_000, Pico(600_011), Pico(5_000_009))),
+            ..PLAIN
+        },
+    ),
+    (
+        "meta-llama/llama-3.3-70b-instruct",
+        FinePrint { other: Some(("Together", Pico(880_007), Pico(880_009))), ..PLAIN },
+    ),
+];
+
 /// What `sim/…` names cost and do: odd prices, stops when hung up on, makes whatever the endpoint makes.
 const SIM: Row =
     ("sim/echo", "Simulated", Modality::Text, 127_037, 390_001, 0, 1_000_003, 131_072, 16_384, true, false, false);
 
 /// Authors other than `sim` that `/providers` lists.
-pub const PROVIDERS: [&str; 11] = [
+pub const PROVIDERS: [&str; 12] = [
     "OpenAI",
     "Anthropic",
     "Google AI Studio",
@@ -119,6 +178,7 @@ pub const PROVIDERS: [&str; 11] = [
     "Chutes",
     "Cohere",
     "TypeSafe",
+    "Together",
     "Simulated",
 ];
 
@@ -138,6 +198,7 @@ fn model(row: &Row, id: &str) -> Model {
         stops_on_cancel: row.9,
         trains: row.10,
         needs_own_key: row.11,
+        fine_print: FINE_PRINT.iter().find(|(known, _)| *known == id).map_or(PLAIN, |(_, fine_print)| *fine_print),
     }
 }
 

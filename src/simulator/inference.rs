@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::amount::Pico;
 use super::api::Api;
 use super::ask::Ask;
 use super::bill::{Generation, OwnKey, Quote, Status};
@@ -18,7 +19,7 @@ use super::seed;
 use super::shared::Shared;
 use super::wire::Head;
 use super::world::{End, World};
-use super::{admission, chat, fixtures, media, messages, responses, small, text};
+use super::{admission, chat, fixtures, greed, media, messages, responses, small, text};
 
 /// A request that may be worked on.
 #[derive(Debug)]
@@ -41,6 +42,10 @@ pub fn prepare(shared: &Shared, head: &Head, api: Api, body: &[u8]) -> Result<Pr
     let ask = Ask::read(api, head.header("content-type").unwrap_or_default(), body);
     let ask = ask.map_err(|refusal| refuse(&refusal, user_id.as_deref()))?;
     let play = ordered(&mut world, key, &ask, head).map_err(|why| Reply::json(400, &sim_error(&why)))?;
+    let ask = match catalogue::find(&ask.model) {
+        Some(model) if Play::on(play.greedy) => greed::greedy(ask, &model, body),
+        _ => ask,
+    };
     Ok(Prepared { key, ask, play, seed: seed::of_bytes(body.get(..body.len().min(4096)).unwrap_or(body)) })
 }
 
@@ -148,7 +153,7 @@ impl Call<'_> {
         let ask = self.ask;
         let settings = world.pair(self.key).map(|(_, account)| &account.settings);
         let own = settings.is_some_and(|s| s.own_keys.iter().any(|provider| provider == self.model.provider));
-        let ordered = self.play.own_key_cost.as_deref().and_then(super::amount::Pico::parse_usd);
+        let ordered = self.play.own_key_cost.as_deref().and_then(Pico::parse_usd);
         let fee_permille = if ordered.is_some() { 0 } else { settings.map_or(0, |s| s.own_key_fee_permille) };
         // Text models charge for tokens only, and a search is one unit however many documents it orders.
         let units = match ask.api {
@@ -157,9 +162,13 @@ impl Call<'_> {
             Api::Embeddings | Api::Decisions | Api::SystemOne => 0,
             _ => ask.units,
         };
+        let (prompt, completion, pictures) = match &ask.greed {
+            Some(greed) => greed::prices(self.model, ask, greed),
+            None => (self.model.prompt, self.model.completion, Pico::ZERO),
+        };
         Quote {
-            base: self.model.prompt * ask.prompt_tokens + self.model.request + self.model.unit * units,
-            per_token: self.model.completion,
+            base: prompt * ask.prompt_tokens + self.model.request + self.model.unit * units + pictures,
+            per_token: completion,
             fixed: fixed_cost(self.play),
             own_key: (own || ordered.is_some()).then_some(OwnKey { upstream: ordered, fee_permille }),
         }
@@ -167,6 +176,9 @@ impl Call<'_> {
 
     /// Output tokens the model will make.
     fn output_tokens(&self) -> u64 {
+        if let Some(greed) = &self.ask.greed {
+            return greed.output_tokens;
+        }
         let usual = match self.ask.api {
             Api::Decisions | Api::SystemOne => 1,
             api if api.writes() => 8 + self.seed % 25,
@@ -194,13 +206,13 @@ impl Call<'_> {
             output_tokens,
             streamed: self.ask.stream,
             status: Status::Running,
-            cost: super::amount::Pico::ZERO,
+            cost: Pico::ZERO,
             own_key_cost: None,
             finish: "stop".to_owned(),
             user_agent: self.head.header("user-agent").map(str::to_owned),
             referer: self.head.header("http-referer").map(str::to_owned),
             quote,
-            held: super::amount::Pico::ZERO,
+            held: Pico::ZERO,
         }
     }
 
@@ -227,6 +239,7 @@ impl Call<'_> {
         let id = self.id(world);
         let account = world.pair(self.key).map_or(0, |(key, _)| key.account);
         let output_tokens = self.output_tokens();
+        let written = if self.ask.greed.is_some() { output_tokens.min(greed::WORDS_MAX) } else { output_tokens };
         let job = Job {
             ask: self.ask,
             model: self.model,
@@ -234,7 +247,7 @@ impl Call<'_> {
             id: id.clone(),
             created: self.now_ms / 1000,
             quote,
-            words: text::words(self.seed, output_tokens, self.play),
+            words: text::words(self.seed, written, self.play),
             output_tokens,
             failure,
         };

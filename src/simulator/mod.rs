@@ -22,6 +22,7 @@ mod errors;
 mod fast;
 mod faults;
 mod fixtures;
+mod greed;
 mod handle;
 mod inference;
 mod job;

@@ -32,6 +32,10 @@ pub struct Play {
     pub own_key_cost: Option<String>,
     /// Output tokens to make.
     pub output_tokens: Option<u64>,
+    /// Charge all that the rules allow: a token per byte of the request (a picture counts 40,009), the output asked for
+    /// (or the model's most) in each of `n` answers, at the highest price that applies: of any provider, for a long
+    /// prompt, for writing it to a cache.
+    pub greedy: Option<bool>,
     /// Make the text at least that many bytes long.
     pub text_bytes: Option<usize>,
     /// Put usage figures, errors and `data:` lines into the text.

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::amount::Pico;
 use super::catalogue::{self, Modality, Model};
 use super::reply::Reply;
 use super::wire::Head;
@@ -21,7 +20,7 @@ pub fn read(head: &Head) -> Option<Reply> {
         "images/models" => models(of(Modality::Image)),
         "videos/models" => models(of(Modality::Video)),
         "endpoints/zdr" => {
-            json!({"data": catalogue::all().filter(|m| !m.trains).map(|m| endpoint(&m)).collect::<Vec<_>>()})
+            json!({"data": catalogue::all().filter(|m| !m.trains).flat_map(|m| endpoints(&m)).collect::<Vec<_>>()})
         }
         "providers" => {
             let provider = |name: &str| json!({"name": name, "slug": slug(name), "privacy_policy_url": null, "status_page_url": null});
@@ -41,7 +40,7 @@ fn one(path: &str) -> Option<Value> {
     let id = rest.strip_prefix("models/")?.strip_suffix("/endpoints")?;
     let model = catalogue::all().find(|model| model.id == id)?;
     let mut data = entry(&model);
-    data["endpoints"] = json!([endpoint(&model)]);
+    data["endpoints"] = endpoints(&model).into();
     Some(json!({"data": data}))
 }
 
@@ -65,10 +64,26 @@ fn slug(name: &str) -> String {
 
 /// Prices are text, in dollars for one token or unit.
 fn pricing(model: &Model) -> Value {
-    let image = if model.modality == Modality::Image { model.unit } else { Pico::ZERO };
-    json!({"prompt": model.prompt.to_string(), "completion": model.completion.to_string(),
+    let fine = &model.fine_print;
+    let image = if model.modality == Modality::Image { model.unit } else { fine.picture.unwrap_or_default() };
+    let mut pricing = json!({"prompt": model.prompt.to_string(), "completion": model.completion.to_string(),
         "request": model.request.to_string(), "image": image.to_string(), "web_search": "0",
-        "internal_reasoning": "0"})
+        "internal_reasoning": "0"});
+    for (name, price) in [
+        ("audio", fine.audio),
+        ("input_cache_read", fine.cache_read),
+        ("input_cache_write", fine.cache_write),
+        ("input_cache_write_1h", fine.cache_write_1h),
+    ] {
+        if let Some(price) = price {
+            pricing[name] = price.to_string().into();
+        }
+    }
+    if let Some((above, prompt, completion)) = fine.long {
+        pricing["overrides"] = json!([{"min_prompt_tokens": above, "prompt": prompt.to_string(),
+            "completion": completion.to_string()}]);
+    }
+    pricing
 }
 
 fn entry(model: &Model) -> Value {
@@ -79,7 +94,7 @@ fn entry(model: &Model) -> Value {
         "created": 1_752_000_000,
         "description": "A model of the simulator.",
         "context_length": model.context,
-        "architecture": {"modality": format!("text->{}", model.modality.word()), "input_modalities": ["text"],
+        "architecture": {"modality": format!("text->{}", model.modality.word()), "input_modalities": inputs(model),
             "output_modalities": [model.modality.word()], "tokenizer": "Other", "instruct_type": null},
         "pricing": pricing(model),
         "top_provider": {"context_length": model.context, "max_completion_tokens": model.default_max, "is_moderated": false},
@@ -88,8 +103,22 @@ fn entry(model: &Model) -> Value {
     })
 }
 
-fn endpoint(model: &Model) -> Value {
-    json!({"name": format!("{} | {}", model.provider, model.id), "model_id": model.id, "provider_name": model.provider,
-        "tag": slug(model.provider), "context_length": model.context, "pricing": pricing(model),
-        "max_completion_tokens": model.default_max, "status": 0, "uptime_last_30m": 100})
+fn inputs(model: &Model) -> Vec<&'static str> {
+    let fine = &model.fine_print;
+    let kinds = [("text", true), ("image", fine.picture.is_some()), ("audio", fine.audio.is_some())];
+    kinds.into_iter().filter(|(_, reads)| *reads).map(|(kind, _)| kind).collect()
+}
+
+/// The usual provider, and the other one where there is one.
+fn endpoints(model: &Model) -> Vec<Value> {
+    let endpoint = |provider: &str, pricing: Value| {
+        json!({"name": format!("{provider} | {}", model.id), "model_id": model.id, "provider_name": provider,
+            "tag": slug(provider), "context_length": model.context, "pricing": pricing,
+            "max_completion_tokens": model.default_max, "status": 0, "uptime_last_30m": 100})
+    };
+    let mut endpoints = vec![endpoint(model.provider, pricing(model))];
+    if let Some((provider, prompt, completion)) = model.fine_print.other {
+        endpoints.push(endpoint(provider, pricing(&Model { prompt, completion, ..model.clone() })));
+    }
+    endpoints
 }

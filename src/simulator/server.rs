@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::api::Api;
 use super::errors;
 use super::faults::Fault;
-use super::inference::{self, refused, sim_error};
+use super::inference::{self, refused};
 use super::journal::{Entry, UNLISTED};
 use super::play::{self, Play};
 use super::reply::{Next, Reply};
@@ -109,7 +109,6 @@ async fn request(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, connection:
         prepared.play.fault = None;
     }
     if let Some(shape) = prepared.play.fast.as_deref().and_then(fast::Shape::parse) {
-        shared.world().journal.answered(number, 200);
         fast::serve(shared, wire, head.credential(), shape).await?;
         return Ok(Next::Keep);
     }
@@ -154,10 +153,8 @@ fn early(shared: &Shared, head: &Head) -> Option<Play> {
 fn early_reply(shared: &Shared, head: &Head, play: Play) -> Reply {
     let facts = errors::Facts { now_ms: shared.now_ms(), model: "", provider: "", key_hash: "" };
     let api = Api::at(head.path()).unwrap_or(Api::Chat);
-    let name = play.error.as_deref().unwrap_or("413-payload");
-    let Some(refusal) = errors::named(name, &facts) else {
-        return Reply::json(400, &sim_error(&format!("no error is called {name}"))).header("connection", "close");
-    };
+    let refusal = play.error.as_deref().and_then(|name| errors::named(name, &facts));
+    let refusal = refusal.or_else(|| errors::named("413-payload", &facts)).unwrap_or_else(errors::not_found);
     refused(&refusal, api, None, &play).header("connection", "close")
 }
 

@@ -1,6 +1,6 @@
 //! The control calls: what they do, and what they refuse.
 
-use tokio::net::TcpStream;
+use std::time::Duration;
 
 use super::*;
 use crate::simulator::{FIXTURES, error_names};
@@ -122,9 +122,8 @@ async fn the_log_holds_every_request_and_no_control_call() {
 
     assert_eq!(done(&simulator, "DELETE", "log", "").await, json!({"received": 2}));
     assert_eq!(done(&simulator, "GET", "log", "").await, json!([]));
-    assert_eq!(ask(&simulator, &key, "sim/fast-json").await.0, 200);
-    let log = done(&simulator, "GET", "log", "").await;
-    assert_eq!((&log[0]["number"], &log[0]["status"]), (&json!(2), &json!(200)));
+    assert_eq!(ask(&simulator, &key, "sim/echo").await.0, 200);
+    assert_eq!(done(&simulator, "GET", "log", "").await[0]["number"], 2);
 }
 
 #[tokio::test]
@@ -171,7 +170,9 @@ async fn the_port_closes_for_as_long_as_it_is_told() {
         assert_eq!(open.request("GET", "/api/v1/models", &[], b"").await.status, 200);
         let order = json!({"up": false, "drop": drop, "for_ms": 60_000}).to_string();
         assert_eq!(done(&simulator, "POST", "listener", &order).await, json!({"up": false}));
-        until("it is closed", async || TcpStream::connect(simulator.addr()).await.is_err()).await;
+        while tokio::net::TcpStream::connect(simulator.addr()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         assert_eq!(open.request("GET", "/api/v1/models", &[], b"").await.status == 200, survives, "drop: {drop}");
         if survives {
             assert_eq!(open.request("POST", "/_sim/listener", &[], br#"{"up":true}"#).await.status, 200);
@@ -181,7 +182,9 @@ async fn the_port_closes_for_as_long_as_it_is_told() {
     let mut open = Client::connect(simulator.addr()).await;
     done(&simulator, "POST", "listener", r#"{"up":false,"drop":true,"for_ms":5}"#).await;
     assert!(!open.fill().await, "dropped");
-    until("it is open again", async || TcpStream::connect(simulator.addr()).await.is_ok()).await;
+    while tokio::net::TcpStream::connect(simulator.addr()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(ask(&simulator, &key, "sim/echo").await.0, 200, "it came back by itself");
 }
 
@@ -280,10 +283,6 @@ async fn orders_in_requests_that_make_no_sense_are_told_apart_from_openrouter_s_
     let script = crate::simulator::Script::next(crate::simulator::Play::refuse("402-money"));
     simulator.script(script.on_path("/api/v1/key"));
     let answer = get(&simulator, "/api/v1/key", &key.text).await;
-    assert_eq!(answer.json()["error"]["message"], "simulator: no error is called 402-money");
-    let mut client = Client::connect(simulator.addr()).await;
-    let early = [("x-sim-early", "true"), ("x-sim-error", "402-money")];
-    let answer = client.post(CHAT, &key.text, &early, &chat("sim/echo", false)).await;
     assert_eq!(answer.json()["error"]["message"], "simulator: no error is called 402-money");
     assert!(simulator.bill().generations.is_empty());
 }

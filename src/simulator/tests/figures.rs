@@ -120,9 +120,9 @@ async fn generation_tells_all_about_a_call() {
     simulator.release();
     client.last_chunk().await;
 
-    simulator.advance(Duration::from_millis(299));
+    simulator.advance(std::time::Duration::from_millis(299));
     assert_eq!(get(&simulator, &path, &key.text).await.status, 404, "300 ms after its end");
-    simulator.advance(Duration::from_millis(1));
+    simulator.advance(std::time::Duration::from_millis(1));
     let answer = get(&simulator, &path, &key.text).await;
     assert_eq!((answer.status, answer.header("cache-control")), (200, Some("private, no-store")));
     let mut data = answer.json()["data"].clone();
@@ -163,12 +163,12 @@ async fn generation_knows_a_call_late_or_never() {
         let path = format!("/api/v1/generation?id={}", answer.header("x-generation-id").expect("an id"));
         let known = async || get(&simulator, &path, &key.text).await.status;
         if let Some(waits @ 1..) = waits {
-            simulator.advance(Duration::from_millis(waits - 1));
+            simulator.advance(std::time::Duration::from_millis(waits - 1));
             assert_eq!(known().await, 404, "{generation_ms}");
         }
-        simulator.advance(Duration::from_millis(if waits == Some(0) { 0 } else { 1 }));
+        simulator.advance(std::time::Duration::from_millis(if waits == Some(0) { 0 } else { 1 }));
         assert_eq!(known().await, if waits.is_some() { 200 } else { 404 }, "{generation_ms}");
-        simulator.advance(Duration::from_hours(24));
+        simulator.advance(std::time::Duration::from_hours(24));
         assert_eq!(known().await, if waits.is_some() { 200 } else { 404 }, "{generation_ms}");
     }
     assert_eq!(get(&simulator, "/api/v1/generation", &key.text).await.status, 404);
@@ -189,7 +189,7 @@ async fn generation_tells_how_a_call_ended_and_who_paid() {
         let answer = post(&simulator, CHAT, &key.text, &chat(model, true)).await;
         let id = answer.header("x-generation-id").expect("an id").to_owned();
         last_call(&simulator).await;
-        simulator.advance(Duration::from_secs(1));
+        simulator.advance(std::time::Duration::from_secs(1));
         let data = get(&simulator, &format!("/api/v1/generation?id={id}"), &key.text).await.json()["data"].clone();
         let names = ["total_cost", "is_byok", "upstream_inference_cost", "cancelled", "finish_reason"];
         assert_eq!(json!(names.map(|name| data[name].clone())), figures, "{model}");

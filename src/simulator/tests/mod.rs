@@ -13,8 +13,6 @@ mod media;
 mod money;
 mod shapes;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use client::{Answer, Client};
@@ -44,22 +42,15 @@ fn usd(text: &str) -> Pico {
     Pico::parse_usd(text).expect("an amount")
 }
 
-/// Wait until it is so, but not for ever.
-async fn until(what: &str, so: impl AsyncFn() -> bool) {
-    for _ in 0..10_000 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("never: {what}");
-}
-
 /// The last call, once it is over.
 async fn last_call(simulator: &SimulatorHandle) -> Generation {
-    let last = || simulator.bill().generations.pop().expect("a call");
-    until("it is over", async || last().status != Status::Running).await;
-    last()
+    loop {
+        let generation = simulator.bill().generations.pop().expect("a call");
+        if generation.status != Status::Running {
+            return generation;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
 }
 
 /// One chat request; its status and the error's message, if there is one.

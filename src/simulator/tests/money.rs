@@ -22,7 +22,7 @@ async fn usage_bill_generation_key_and_credits_agree() {
         assert_eq!(generation.status, Status::Complete);
         total += generation.cost;
 
-        simulator.advance(Duration::from_millis(400));
+        simulator.advance(std::time::Duration::from_millis(400));
         let known = get(&simulator, &format!("/api/v1/generation?id={}", generation.id), &key.text).await.json();
         assert_eq!(known["data"]["total_cost"], last["usage"]["cost"]);
     }
@@ -79,7 +79,7 @@ async fn generation_is_late_and_only_for_its_account() {
     let early = get(&simulator, &path, &key.text).await;
     assert_eq!(early.status, 404);
     assert_eq!(early.text(), format!(r#"{{"error":{{"message":"Generation {id} not found","code":404}}}}"#));
-    simulator.advance(Duration::from_secs(1));
+    simulator.advance(std::time::Duration::from_secs(1));
     assert_eq!(get(&simulator, &path, &key.text).await.status, 200);
     assert_eq!(get(&simulator, &path, &sibling.text).await.status, 200);
     assert_eq!(get(&simulator, &path, &stranger.text).await.status, 404);
