@@ -4,10 +4,19 @@
 //! Amounts are exact decimal texts with a dollar sign (`"$2.4567"`), times RFC 3339 in UTC. No type here can hold a
 //! key: the most that is shown of one is its mask.
 
+mod ledger;
+mod money;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::pool::{Cause, Health, Rotation};
+use crate::pool::{Health, Rotation};
+
+pub use ledger::{
+    EntryKind, EntryTokens, LedgerAnswer, LedgerEntry, LedgerSums, OpenAnswer, OpenEntry, ReceiptAnswer, ReceiptCheck,
+    ReceiptKey, ReceiptModel, ReceiptSuspense, SettledAnswer, SummaryAnswer, SummaryEntry, TokenSums,
+};
+pub use money::{CapAnswer, KeyCaps, KeyGate, KeyLimits, SpentBy, Why};
 
 /// `GET /status`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -38,6 +47,13 @@ pub struct PoolStatus {
     pub in_flight: u32,
     /// Costs that are still being looked up.
     pub suspense: SuspenseStatus,
+    /// What requests under way can cost at most, on keys whose money is limited.
+    #[schema(example = "$0.1200")]
+    pub held: String,
+    /// Of keys whose money is limited: leased in advance and not held, or lost with a process and not accounted for
+    /// yet.
+    #[schema(example = "$0.0300")]
+    pub stranded: String,
     /// When this was so.
     #[schema(example = "2026-11-24T12:00:00Z")]
     pub time: String,
@@ -90,6 +106,9 @@ pub struct SuspenseStatus {
     pub oldest: Option<String>,
     /// Those for which looking up has been given up.
     pub exhausted: u64,
+    /// What those on keys whose money is limited can come to at most; it counts against their caps.
+    #[schema(example = "$0.0450")]
+    pub most: String,
 }
 
 /// One key, without the key.
@@ -136,20 +155,46 @@ pub struct KeyAnswer {
     pub remaining: Option<String>,
     /// Attempts under way with it.
     pub in_flight: u32,
+    /// Whether donor and books let it serve.
+    pub gate: KeyGate,
+    /// What its donor allows.
+    pub limits: KeyLimits,
+    /// Each cap and how far it is used up, the shortest window first.
+    pub caps: Vec<CapAnswer>,
+    /// What requests under way can cost at most. `null`, as the other amounts below, while its money
+    /// is not limited.
+    pub held: Option<String>,
+    /// What its attempts in suspense can come to at most.
+    pub suspense_most: Option<String>,
+    /// Leased in advance and not held, or lost with a process and not accounted for yet: what a crash can keep from
+    /// being spent until the key's own usage has shown the truth.
+    pub stranded: Option<String>,
+    /// A process ended without accounting for what it spent: what it had leased counts as spent until that is found
+    /// out.
+    pub lost: bool,
+    /// What the next request may cost at most.
+    pub left: Option<String>,
+    /// What its owner has spent on it elsewhere since it was added, as of `lastCheckedAt`.
+    pub elsewhere: Option<String>,
+    /// What neither ledger nor owner explains of the key's own usage, as of `lastCheckedAt`; zero when the books are
+    /// right.
+    pub drift: Option<String>,
+    /// When its own usage was last compared with the ledger.
+    pub last_checked_at: Option<String>,
 }
 
 /// A key's health.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyHealth {
-    /// The state.
+    /// The state; `depleted`, too, when its limits leave nothing.
     pub status: Health,
-    /// Since when.
+    /// Since when, apart from its limits.
     pub since: String,
     /// When it is back by itself, where that is known.
     pub until: Option<String>,
     /// Why it is so.
-    pub why: Cause,
+    pub why: Why,
     /// What the operator noted (`error` of `POST /health/openrouter`).
     pub note: Option<String>,
     /// When it serves free models again, where it does not.
@@ -228,9 +273,9 @@ pub struct HealthSetAnswer {
     /// Its mask.
     #[schema(example = "sk-or-v1-…3f9a")]
     pub key: String,
-    /// The state it is in now.
+    /// The state that was said.
     pub status: Health,
-    /// Since, until and why.
+    /// How it is now. A key whose limits leave nothing is depleted whatever is said.
     pub health: KeyHealth,
 }
 

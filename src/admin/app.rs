@@ -1,21 +1,24 @@
-//! The router behind a Pingora listener: requests are read whole and within bounds, answers written whole.
+//! The router behind a Pingora listener: requests are read whole and within bounds; answers are written piece by piece,
+//! and one that cannot be finished looks broken.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Uri, header};
-use pingora::ErrorType;
+use http::{HeaderValue, Method, Request, Uri, Version, header};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
+use pingora::{Error, ErrorType};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
@@ -157,6 +160,8 @@ impl Api {
             Ok((request, whole)) => (self.ask(request).await, whole),
             Err(refused) => (refuse(refused), false),
         };
+        // To an HTTP/1.0 client the end of an answer of unknown length is the end of the connection.
+        let fit = fit && (speaks_chunks(session) || answer.body().size_hint().exact().is_some());
         session.set_keepalive(fit.then_some(self.patience.idle.as_secs()));
         let bodiless = session.req_header().method == Method::HEAD;
         write(session, answer, bodiless).await.is_ok() && fit
@@ -216,6 +221,11 @@ fn caller(session: &ServerSession) -> Option<IpAddr> {
     Some(session.client_addr()?.as_inet()?.ip())
 }
 
+/// Whether the client understands a body in chunks.
+fn speaks_chunks(session: &ServerSession) -> bool {
+    session.req_header().version == Version::HTTP_11
+}
+
 /// A refusal that does not come from the router.
 fn refuse(refused: Refused) -> Response {
     let mut response = refused.into_response();
@@ -224,18 +234,32 @@ fn refuse(refused: Refused) -> Response {
 }
 
 async fn write(session: &mut ServerSession, answer: Response, bodiless: bool) -> pingora::Result<()> {
-    let (parts, body) = answer.into_parts();
-    // The router's answers are in memory already.
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let (parts, mut body) = answer.into_parts();
     let mut head = ResponseHeader::build_no_case(parts.status, Some(parts.headers.len() + 2))?;
     for (name, value) in &parts.headers {
         head.append_header(name.clone(), value.clone())?;
     }
     if !parts.headers.contains_key(header::CONTENT_LENGTH) {
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        match body.size_hint().exact() {
+            Some(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
+            None if speaks_chunks(session) => {
+                head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            }
+            None => {}
+        }
     }
     session.write_response_header(Box::new(head)).await?;
-    session.write_response_body(if bodiless { Bytes::new() } else { body }, true).await
+    if bodiless {
+        return session.write_response_body(Bytes::new(), true).await;
+    }
+    while let Some(piece) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        // What breaks off in the middle must not look whole: the body's end is not written then.
+        let piece = piece.map_err(|why| Error::because(ErrorType::InternalError, "the answer broke off", why))?;
+        if let Ok(data) = piece.into_data() {
+            session.write_response_body(data, false).await?;
+        }
+    }
+    session.write_response_body(Bytes::new(), true).await
 }
 
 #[cfg(test)]

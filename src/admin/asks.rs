@@ -3,12 +3,14 @@
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::money::Usd;
+use crate::clock::Timestamp;
+use crate::money::{Limits, Usd};
 use crate::pool::{Health, KeyId};
 use crate::pot::{Donation, KeyRef};
 use crate::secret::Credential;
 
 use super::fields::Fields;
+use super::limits::{LimitWord, LimitsWord, limit_schema};
 use super::refused::Refused;
 use super::text::{NAME_MAX_CHARS, NOTE_MAX_CHARS};
 
@@ -28,24 +30,78 @@ pub(super) struct KeyOffer {
     /// Who gives it, by name; as `label`.
     #[schema(max_length = 100)]
     donor_name: Option<String>,
+    /// What its donor allows; without it, everything.
+    #[schema(value_type = Option<LimitsWord>)]
+    limits: Limits,
+    /// One cap, said shortly: a number is dollars in all.
+    #[schema(schema_with = limit_schema, required = false)]
+    limit: Option<LimitWord>,
 }
 
 impl KeyOffer {
-    pub(super) fn read(body: &[u8]) -> Result<Self, Refused> {
+    pub(super) fn read(body: &[u8], now: Timestamp) -> Result<Self, Refused> {
         let mut fields = Fields::parse(body)?;
         let key = fields.string("key")?.ok_or(Refused::Missing { field: "key" })?;
         let label = fields.text("label", NAME_MAX_CHARS)?;
         let donor_id = fields.text("donorId", NAME_MAX_CHARS)?;
         let donor_name = fields.text("donorName", NAME_MAX_CHARS)?;
-        fields.not_yet("limit", "give the key a limit at OpenRouter, which potluck keeps to")?;
+        let mut limits = Limits::default();
+        if let Some(word) = LimitsWord::take(&mut fields, now)? {
+            word.apply(&mut limits);
+        }
+        let limit = LimitWord::take(&mut fields)?;
         fields.finish()?;
         let key = Credential::parse(&key).map_err(Refused::KeyMalformed)?;
-        Ok(Self { key, label, donor_id, donor_name })
+        Ok(Self { key, label, donor_id, donor_name, limits, limit })
     }
 
-    pub(super) fn into_donation(self) -> Donation {
-        let Self { key, label, donor_id, donor_name } = self;
-        Donation { credential: key, label, donor_id, donor_name }
+    pub(super) fn into_donation(self) -> Result<Donation, Refused> {
+        let Self { key, label, donor_id, donor_name, mut limits, limit } = self;
+        if let Some(limit) = limit {
+            limit.apply(&mut limits)?;
+        }
+        Ok(Donation { credential: key, label, donor_id, donor_name, limits })
+    }
+}
+
+/// `PATCH /keys/openrouter/{id}`: what is to be different about a key.
+#[derive(Debug, ToSchema)]
+pub(super) struct KeyChange {
+    /// Limits to set or, with `null`, to lift; at least one. Those that are not named stay.
+    pub(super) limits: LimitsWord,
+}
+
+impl KeyChange {
+    pub(super) fn read(body: &[u8], now: Timestamp) -> Result<Self, Refused> {
+        let mut fields = Fields::parse(body)?;
+        let limits = LimitsWord::take(&mut fields, now)?.filter(|limits| !limits.is_empty());
+        fields.finish()?;
+        Ok(Self { limits: limits.ok_or(Refused::Missing { field: "limits" })? })
+    }
+}
+
+/// `POST /ledger/settle`: what an attempt cost whose cost could not be found out.
+#[derive(Debug, PartialEq, Eq, ToSchema)]
+pub(super) struct CostWord {
+    /// The attempt's line in the ledger, as in `GET /ledger/suspense`.
+    #[schema(example = 1234)]
+    pub(super) entry: u64,
+    /// Dollars; 0 when nothing was charged.
+    #[schema(value_type = f64, minimum = 0, example = 0.0123)]
+    pub(super) cost: Usd,
+}
+
+impl CostWord {
+    pub(super) fn read(body: &[u8]) -> Result<Self, Refused> {
+        let mut fields = Fields::parse(body)?;
+        let entry = fields.whole("entry")?;
+        let cost = fields.amount("cost")?;
+        fields.finish()?;
+        match (entry, cost) {
+            (Some(entry), Some(cost)) => Ok(Self { entry, cost }),
+            (None, _) => Err(Refused::Missing { field: "entry" }),
+            (_, None) => Err(Refused::Missing { field: "cost" }),
+        }
     }
 }
 
@@ -79,13 +135,15 @@ impl KeyNamed {
                 Ok(credential) => Ok(KeyRef::Key(credential.fingerprint())),
                 Err(fault) => Err(Refused::KeyMalformed(fault)),
             },
-            (None, Some(id)) => match id.trim().parse::<KeyId>() {
-                Ok(id) => Ok(KeyRef::Id(id)),
-                Err(()) => Err(Refused::WrongValue { field: "id", expected: "a key's id, such as k1" }),
-            },
+            (None, Some(id)) => key_id("id", id).map(KeyRef::Id),
             _ => Err(Refused::KeyOrId),
         }
     }
+}
+
+/// A key's id as text.
+pub(super) fn key_id(field: &'static str, text: &str) -> Result<KeyId, Refused> {
+    text.trim().parse().map_err(|()| Refused::WrongValue { field, expected: "a key's id, such as k1" })
 }
 
 /// `POST /health/openrouter`: an operator's word about a key, named by exactly one of `key` and `id`.
@@ -141,24 +199,63 @@ impl HealthWord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Window;
     use crate::secret::{Fingerprint, KeyFormatError};
 
+    const NOW: Timestamp = Timestamp::from_secs(1_795_489_200);
     const KEY: &str = "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";
 
     #[test]
     fn offers_are_read_whole() {
         let body = format!(r#"{{"key":"{KEY}","donorId":"d-7","donorName":" Ann ","label":"alice"}}"#);
-        let donation = KeyOffer::read(body.as_bytes()).expect("a good offer").into_donation();
+        let donation = KeyOffer::read(body.as_bytes(), NOW).and_then(KeyOffer::into_donation).expect("a good offer");
         assert_eq!(donation.credential.masked(), "sk-or-v1-…beef");
         assert_eq!(donation.label.as_deref(), Some("alice"));
         assert_eq!(donation.donor_id.as_deref(), Some("d-7"));
         assert_eq!(donation.donor_name.as_deref(), Some("Ann"));
+        assert_eq!(donation.limits, Limits::default());
+    }
+
+    #[test]
+    fn offers_bring_their_limits() {
+        let body = format!(r#"{{"key":"{KEY}","limits":{{"caps":{{"day":5}},"paused":true}},"limit":20}}"#);
+        let limits =
+            KeyOffer::read(body.as_bytes(), NOW).and_then(KeyOffer::into_donation).expect("a good offer").limits;
+        let usd = |dollars: i64| Usd::from_pico(dollars * 1_000_000_000_000);
+        assert_eq!(limits.caps, [(Window::Day, usd(5)), (Window::Total, usd(20))].into_iter().collect());
+        assert!(limits.paused);
+    }
+
+    #[test]
+    fn changes_name_a_limit() {
+        let code = |body: &str| KeyChange::read(body.as_bytes(), NOW).map_err(|refused| refused.code()).map(drop);
+        assert_eq!(code(r#"{"limits":{"paused":false}}"#), Ok(()));
+        for body in ["{}", r#"{"limits":null}"#, r#"{"limits":{}}"#] {
+            assert_eq!(code(body), Err("field_missing"), "{body}");
+        }
+        assert_eq!(code(r#"{"limits":{"paused":false},"label":"x"}"#), Err("field_unknown"));
+    }
+
+    #[test]
+    fn a_cost_is_told_of_an_entry() {
+        let check =
+            |body: &str, word: Result<CostWord, Refused>| assert_eq!(CostWord::read(body.as_bytes()), word, "{body}");
+        check(r#"{"entry":7,"cost":0.5}"#, Ok(CostWord { entry: 7, cost: Usd::from_pico(500_000_000_000) }));
+        check(r#"{"entry":7,"cost":0}"#, Ok(CostWord { entry: 7, cost: Usd::ZERO }));
+        check(r#"{"cost":0}"#, Err(Refused::Missing { field: "entry" }));
+        check(r#"{"entry":7}"#, Err(Refused::Missing { field: "cost" }));
+        for entry in ["-1", "1.5", "\"7\"", "1e3", "99999999999999999999"] {
+            let wrong = Refused::WrongValue { field: "entry", expected: "a whole number" };
+            check(&format!(r#"{{"entry":{entry},"cost":0}}"#), Err(wrong));
+        }
+        let wrong = Refused::WrongValue { field: "cost", expected: "a number of dollars, zero or more" };
+        check(r#"{"entry":7,"cost":-1}"#, Err(wrong));
     }
 
     #[test]
     fn offers_without_a_good_key_are_refused() {
         let check = |body: &str, refused: Refused| {
-            assert_eq!(KeyOffer::read(body.as_bytes()).err(), Some(refused), "{body}");
+            assert_eq!(KeyOffer::read(body.as_bytes(), NOW).err(), Some(refused), "{body}");
         };
         check("{}", Refused::Missing { field: "key" });
         check(r#"{"key":null}"#, Refused::Missing { field: "key" });

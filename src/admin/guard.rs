@@ -93,14 +93,21 @@ pub(super) fn check_token(token: &Secret, headers: &HeaderMap) -> Brought {
     if is_bearer && token.matches(text) { Brought::Right } else { Brought::Wrong }
 }
 
-/// Whether the call is one that a handler may look at: a plain path without a query, and JSON in writes.
+/// Whether a read takes a query: it says which part of the ledger is meant.
+fn takes_query(path: &str) -> bool {
+    let is_receipt = path.strip_prefix("/keys/openrouter/").is_some_and(|rest| rest.ends_with("/receipt"));
+    is_open(path) || matches!(path, "/ledger" | "/ledger/summary") || is_receipt
+}
+
+/// Whether the call is one that a handler may look at: a plain path, without a query where none is taken, and JSON in
+/// writes.
 pub(super) fn check_form(method: &Method, target: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
     let is_plain = target.scheme().is_none() && target.authority().is_none();
-    if !is_plain || (target.query().is_some() && !is_open(target.path())) {
+    let is_read = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+    if !is_plain || (target.query().is_some() && !(is_read && takes_query(target.path()))) {
         return Err(Refused::Query);
     }
-    let reads = [Method::GET, Method::HEAD, Method::OPTIONS];
-    if !reads.contains(method) && !says_json(headers) {
+    if !is_read && !says_json(headers) {
         return Err(Refused::ContentType);
     }
     Ok(())

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
+use crate::pot::KeyRef;
+
 use super::answers::{
-    DonatedAnswer, ErrorAnswer, HealthSetAnswer, KeysAnswer, LiveAnswer, ReadyAnswer, StatusAnswer, WithdrawnAnswer,
+    DonatedAnswer, ErrorAnswer, HealthSetAnswer, KeyAnswer, KeysAnswer, LiveAnswer, ReadyAnswer, StatusAnswer,
+    WithdrawnAnswer,
 };
-use super::asks::{HealthWord, KeyNamed, KeyOffer};
+use super::asks::{HealthWord, KeyChange, KeyNamed, KeyOffer, key_id};
 use super::refused::Refused;
 use super::show::{self, MODEL};
 use super::{Desk, openapi};
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// The pool at a glance.
 ///
@@ -52,7 +55,7 @@ pub(super) async fn keys(State(desk): State<Arc<Desk>>) -> Result<Json<KeysAnswe
     (status = 503, description = "The key could not be stored", body = ErrorAnswer),
 ))]
 pub(super) async fn donate(State(desk): State<Arc<Desk>>, body: Body) -> Result<Json<DonatedAnswer>, Refused> {
-    let donation = KeyOffer::read(&desk.whole(body)?)?.into_donation();
+    let donation = KeyOffer::read(&desk.whole(body)?, desk.pot.clock().now())?.into_donation()?;
     let key = donation.credential.masked();
     let donated = desk.pot.donate(donation).await?;
     let state =
@@ -66,6 +69,30 @@ pub(super) async fn donate(State(desk): State<Arc<Desk>>, body: Body) -> Result<
         key,
         verified: donated.verified,
     }))
+}
+
+/// Change what a key's donor allows.
+///
+/// Only the limits that are named change, at once: requests under way finish, and the next ones keep to it.
+#[utoipa::path(patch, path = "/keys/openrouter/{id}", tag = "keys", request_body = KeyChange, params(
+    ("id" = String, Path, description = "The key's id", example = "k1"),
+), responses(
+    (status = 200, description = "The key as it is now, as `GET /keys` shows it", body = KeyAnswer),
+    (status = 400, description = "Not a well-formed call", body = ErrorAnswer),
+    (status = 404, description = "No such key", body = ErrorAnswer),
+    (status = 413, description = "The body is too large", body = ErrorAnswer),
+    (status = 415, description = "The body is not declared as JSON", body = ErrorAnswer),
+    (status = 503, description = "The change could not be stored", body = ErrorAnswer),
+))]
+pub(super) async fn change(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<KeyAnswer>, Refused> {
+    let id = key_id("id", &id)?;
+    let KeyChange { limits: change } = KeyChange::read(&desk.whole(body)?, desk.pot.clock().now())?;
+    let key = desk.pot.change_limits(KeyRef::Id(id), |limits| change.apply(limits)).await?;
+    Ok(Json(show::key(key)))
 }
 
 /// Take a key out of the pool.
@@ -110,9 +137,9 @@ pub(super) async fn set_health(State(desk): State<Arc<Desk>>, body: Body) -> Res
         success: true,
         model: MODEL.to_owned(),
         id: key.id.to_string(),
-        key: key.masked,
         status: key.state.health,
-        health: show::health(key.state),
+        health: show::health(&key),
+        key: key.masked,
     }))
 }
 

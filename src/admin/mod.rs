@@ -6,11 +6,15 @@
 mod answers;
 mod app;
 mod asks;
+mod export;
 mod fields;
 mod guard;
 mod guesses;
 mod handlers;
+mod ledger;
+mod limits;
 mod openapi;
+mod query;
 mod refused;
 mod show;
 mod text;
@@ -24,12 +28,15 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use http::{HeaderValue, StatusCode, header};
 
 pub use answers::{
-    DonatedAnswer, ErrorAnswer, ErrorDetail, HealthCounts, HealthSetAnswer, KeyAnswer, KeyHealth, KeysAnswer,
-    LiveAnswer, PoolStats, PoolStatus, ReadyAnswer, StatusAnswer, SuspenseStatus, WithdrawnAnswer,
+    CapAnswer, DonatedAnswer, EntryKind, EntryTokens, ErrorAnswer, ErrorDetail, HealthCounts, HealthSetAnswer,
+    KeyAnswer, KeyCaps, KeyGate, KeyHealth, KeyLimits, KeysAnswer, LedgerAnswer, LedgerEntry, LedgerSums, LiveAnswer,
+    OpenAnswer, OpenEntry, PoolStats, PoolStatus, ReadyAnswer, ReceiptAnswer, ReceiptCheck, ReceiptKey, ReceiptModel,
+    ReceiptSuspense, SettledAnswer, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums, Why,
+    WithdrawnAnswer,
 };
 pub use app::AdminApp;
 
@@ -128,7 +135,13 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Desk>>)> {
         ("/status", get(handlers::status)),
         ("/keys", get(handlers::keys)),
         ("/keys/openrouter", post(handlers::donate).merge(delete(handlers::withdraw))),
+        ("/keys/openrouter/{id}", patch(handlers::change)),
+        ("/keys/openrouter/{id}/receipt", get(ledger::receipt)),
         ("/health/openrouter", post(handlers::set_health)),
+        ("/ledger", get(ledger::ledger)),
+        ("/ledger/summary", get(ledger::summary)),
+        ("/ledger/suspense", get(ledger::open)),
+        ("/ledger/settle", post(ledger::settle)),
         ("/metrics", get(handlers::metrics)),
         ("/health", get(handlers::live)),
         ("/ready", get(handlers::ready)),

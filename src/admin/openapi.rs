@@ -5,7 +5,7 @@ use utoipa::openapi::{Components, ContentBuilder, OpenApi as Document, Ref, Resp
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::answers::ErrorAnswer;
-use super::handlers;
+use super::{handlers, ledger};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,15 +19,22 @@ use super::handlers;
     ),
     tags(
         (name = "pool", description = "What there is"),
-        (name = "keys", description = "Donating, withdrawing, and saying how a key is"),
+        (name = "keys", description = "Donating, withdrawing, limiting, and saying how a key is"),
+        (name = "ledger", description = "Where the money went"),
         (name = "operation", description = "For load balancers, Prometheus and tools"),
     ),
     paths(
         handlers::status,
         handlers::keys,
         handlers::donate,
+        handlers::change,
         handlers::withdraw,
         handlers::set_health,
+        ledger::ledger,
+        ledger::summary,
+        ledger::open,
+        ledger::settle,
+        ledger::receipt,
         handlers::metrics,
         handlers::live,
         handlers::ready,
@@ -73,7 +80,7 @@ impl Modify for GuardAnswers {
     fn modify(&self, document: &mut Document) {
         let refusal = Ref::from_schema_name(ErrorAnswer::name());
         for path in document.paths.paths.values_mut() {
-            for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
+            for operation in [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().flatten() {
                 let mut answers = Self::ALL.to_vec();
                 if operation.security.is_none() {
                     answers.extend(Self::WITH_TOKEN);

@@ -5,8 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::pool::KeyId;
-use crate::pot::{AdminError, DonateError};
+use crate::pot::{AdminError, DonateError, SettleError};
 use crate::secret::KeyFormatError;
+use crate::store::StoreError;
 
 use super::answers::{ErrorAnswer, ErrorDetail};
 use super::text::TextFault;
@@ -30,8 +31,6 @@ pub(super) enum Refused {
     Twice { field: String },
     /// A member that does not exist; its name where it is clean.
     Unknown { field: Option<String> },
-    /// A member that a later release will know. Accepting and ignoring it would mislead.
-    NotYet { field: &'static str, instead: &'static str },
     /// A text that is too long, empty, or not printable.
     Text { field: &'static str, fault: TextFault },
     /// `key` is no OpenRouter key.
@@ -46,6 +45,14 @@ pub(super) enum Refused {
     KeyRejected,
     /// No such key in the pool.
     KeyNotFound,
+    /// A key that never was in the pool.
+    KeyNeverThere,
+    /// No line of the ledger of that number, or none that was ever in suspense.
+    EntryNotFound,
+    /// The entry's cost is known by now.
+    EntrySettled,
+    /// More lines than one answer may have.
+    TooManyLines { max: usize },
     /// No such path.
     NoSuchPath,
     /// The path exists, the method does not.
@@ -77,10 +84,10 @@ impl Refused {
         match self {
             Self::Token => StatusCode::UNAUTHORIZED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::KeyNotFound | Self::NoSuchPath => StatusCode::NOT_FOUND,
+            Self::KeyNotFound | Self::KeyNeverThere | Self::EntryNotFound | Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyBroken => StatusCode::REQUEST_TIMEOUT,
-            Self::KeyPresent(_) => StatusCode::CONFLICT,
+            Self::KeyPresent(_) | Self::EntrySettled => StatusCode::CONFLICT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
@@ -102,14 +109,16 @@ impl Refused {
             Self::WrongValue { .. } => "field_wrong_value",
             Self::Twice { .. } => "field_twice",
             Self::Unknown { .. } => "field_unknown",
-            Self::NotYet { .. } => "field_not_supported",
             Self::Text { .. } => "field_text",
             Self::KeyMalformed(_) => "key_malformed",
             Self::KeyOrId => "key_or_id",
             Self::KeyPresent(_) => "key_present",
             Self::KeyManages => "key_manages",
             Self::KeyRejected => "key_rejected",
-            Self::KeyNotFound => "key_not_found",
+            Self::KeyNotFound | Self::KeyNeverThere => "key_not_found",
+            Self::EntryNotFound => "entry_not_found",
+            Self::EntrySettled => "entry_settled",
+            Self::TooManyLines { .. } => "too_many_lines",
             Self::NoSuchPath => "path_unknown",
             Self::Method => "method_not_allowed",
             Self::Query => "query_unknown",
@@ -138,7 +147,6 @@ impl Refused {
             Self::Twice { field } => format!("{field} stands twice"),
             Self::Unknown { field: Some(field) } => format!("{field} is not a member of this call"),
             Self::Unknown { field: None } => "the body has a member that this call does not know".to_owned(),
-            Self::NotYet { field, instead } => format!("{field} is not supported yet: {instead}"),
             Self::Text { field, fault } => format!("{field} {fault}"),
             Self::KeyMalformed(fault) => fault.to_string(),
             Self::KeyOrId => "name the key by exactly one of key and id".to_owned(),
@@ -152,6 +160,10 @@ impl Refused {
                 "OpenRouter does not accept this key: it is unknown, deleted, disabled or expired".to_owned()
             }
             Self::KeyNotFound => "no such key in the pool".to_owned(),
+            Self::KeyNeverThere => "no such key is in the pool, and none was ever used".to_owned(),
+            Self::EntryNotFound => "no entry of that number was ever in suspense".to_owned(),
+            Self::EntrySettled => "the entry is not in suspense any more: its cost is known".to_owned(),
+            Self::TooManyLines { max } => format!("that is more than {max} lines: ask for less, by from, to or key"),
             Self::NoSuchPath => "no such path; GET /openapi.json tells which there are".to_owned(),
             Self::Method => "this path does not take that method".to_owned(),
             Self::Query => "the request target must be a plain path, and this call takes no query".to_owned(),
@@ -169,17 +181,16 @@ impl Refused {
         }
     }
 
-    fn field(&self) -> Option<&str> {
+    /// The member or parameter that is at fault, where it is one.
+    pub(super) fn field(&self) -> Option<&str> {
         match self {
-            Self::Missing { field }
-            | Self::WrongValue { field, .. }
-            | Self::NotYet { field, .. }
-            | Self::Text { field, .. } => Some(field),
+            Self::Missing { field } | Self::WrongValue { field, .. } | Self::Text { field, .. } => Some(field),
             Self::Twice { field } => Some(field),
             Self::Unknown { field } => field.as_deref(),
             Self::KeyMalformed(_) | Self::KeyOrId | Self::KeyPresent(_) | Self::KeyManages | Self::KeyRejected => {
                 Some("key")
             }
+            Self::EntryNotFound | Self::EntrySettled => Some("entry"),
             _ => None,
         }
     }
@@ -234,10 +245,27 @@ impl From<AdminError> for Refused {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::NotFound => Self::KeyNotFound,
-            AdminError::Store(error) => {
-                tracing::error!(%error, "the store refused an admin call");
-                Self::Store
-            }
+            AdminError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SettleError> for Refused {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::NotFound => Self::EntryNotFound,
+            SettleError::Settled => Self::EntrySettled,
+            SettleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::TooMuch(max) = error {
+            return Self::TooManyLines { max };
+        }
+        tracing::error!(%error, "the store refused an admin call");
+        Self::Store
     }
 }

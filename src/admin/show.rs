@@ -1,12 +1,18 @@
 //! The pot's figures, put into answers.
 
+mod ledger;
+mod money;
+
 use crate::money::Usd;
-use crate::pool::{Health, KeyState};
-use crate::pot::{KeyView, Overview, Readiness};
+use crate::pool::{Gate, Health};
+use crate::pot::{KeyMoney, KeyView, Overview, Readiness};
 
 use super::answers::{
     HealthCounts, KeyAnswer, KeyHealth, KeysAnswer, PoolStats, PoolStatus, ReadyAnswer, StatusAnswer, SuspenseStatus,
+    Why,
 };
+
+pub(super) use ledger::{entry, open, page, receipt, summary};
 
 /// Keys listed in `/status`, which is asked for often; `/keys` has them all.
 const STATUS_KEYS_MAX: usize = 1000;
@@ -26,6 +32,7 @@ pub(super) fn status(overview: Overview) -> StatusAnswer {
         entries: overview.suspense.open,
         oldest: overview.suspense.oldest.map(|at| at.to_string()),
         exhausted: overview.suspense.exhausted,
+        most: all(&overview, |money| money.suspense),
     };
     let openrouter = PoolStatus {
         total_keys: total as u64,
@@ -36,11 +43,19 @@ pub(super) fn status(overview: Overview) -> StatusAnswer {
         last_key_id: overview.last_key.map(|id| id.to_string()),
         in_flight: overview.in_flight,
         suspense,
+        held: all(&overview, |money| money.held),
+        stranded: all(&overview, |money| money.stranded),
         time: overview.now.to_string(),
         keys: overview.keys.into_iter().take(STATUS_KEYS_MAX).map(key).collect(),
         keys_not_listed: total.saturating_sub(STATUS_KEYS_MAX) as u64,
     };
     StatusAnswer { openrouter }
+}
+
+/// A sum over the keys whose money is limited.
+fn all(overview: &Overview, amount: impl Fn(&KeyMoney) -> Usd) -> String {
+    let amounts = overview.keys.iter().filter_map(|key| key.money.as_ref()).map(amount);
+    amounts.fold(Usd::ZERO, Usd::saturating_add).to_string()
 }
 
 pub(super) fn keys(overview: Overview) -> KeysAnswer {
@@ -63,7 +78,21 @@ fn counts(by_state: [u32; Health::ALL.len()]) -> HealthCounts {
 }
 
 pub(super) fn key(view: KeyView) -> KeyAnswer {
+    let amount = |of: fn(&KeyMoney) -> Usd| view.money.as_ref().map(|money| of(money).to_string());
+    let check = view.check.as_ref();
     KeyAnswer {
+        health: health(&view),
+        gate: money::gate(view.gate),
+        limits: money::limits(&view.limits),
+        caps: money::caps(view.money.as_ref()),
+        held: amount(|money| money.held),
+        suspense_most: amount(|money| money.suspense),
+        stranded: amount(|money| money.stranded),
+        lost: view.money.as_ref().is_some_and(|money| money.lost),
+        left: amount(|money| money.left),
+        elsewhere: check.map(|check| check.elsewhere.to_string()),
+        drift: check.map(|check| check.drift.to_string()),
+        last_checked_at: check.map(|check| check.at.to_string()),
         id: view.id.to_string(),
         key: view.masked,
         label: view.label,
@@ -79,17 +108,22 @@ pub(super) fn key(view: KeyView) -> KeyAnswer {
         suspense: view.totals.suspense,
         remaining: view.state.remaining.as_ref().map(Usd::to_string),
         in_flight: view.in_flight,
-        health: health(view.state),
     }
 }
 
-pub(super) fn health(state: KeyState) -> KeyHealth {
+/// How a key is. One that is well but has nothing left is as good as depleted, until a window turns.
+pub(super) fn health(view: &KeyView) -> KeyHealth {
+    let state = &view.state;
+    let (until, why) = match view.gate {
+        Gate::Spent { until } if state.health == Health::Healthy => (until, Why::Limits(money::spent_by(view))),
+        _ => (state.until, Why::Event(state.cause)),
+    };
     KeyHealth {
-        status: state.health,
+        status: view.health,
         since: state.since.to_string(),
-        until: state.until.map(|at| at.to_string()),
-        why: state.cause,
-        note: state.note,
+        until: until.map(|at| at.to_string()),
+        why,
+        note: state.note.clone(),
         free_models_from: state.free_until.map(|at| at.to_string()),
     }
 }

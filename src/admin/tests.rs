@@ -2,6 +2,8 @@
 
 mod calls;
 mod guards;
+mod ledger;
+mod limits;
 mod schema;
 mod specified;
 
@@ -17,7 +19,10 @@ use tower::ServiceExt;
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Flags};
+use crate::money::{Cost, Entry, Outcome, RequestId, Tokens, Usd};
+use crate::pool::KeyId;
 use crate::server::Potluck;
+use crate::upstream::Endpoint;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const BODY_MAX: usize = 4096;
@@ -98,6 +103,34 @@ impl House {
         let bytes = to_bytes(body, usize::MAX).await.expect("an answer in memory");
         let text = String::from_utf8(bytes.to_vec()).expect("answers are text");
         Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Book an attempt with the first key, at this moment.
+    fn book(&self, cost: Cost) {
+        self.book_entry(|entry| entry.cost = cost);
+    }
+
+    fn book_entry(&self, change: impl FnOnce(&mut Entry)) {
+        let mut entry = Entry {
+            at: self.clock.now(),
+            request: RequestId(uuid::Uuid::now_v7()),
+            attempt: 1,
+            key: KeyId(1),
+            account: None,
+            client: None,
+            endpoint: Endpoint::ChatCompletions,
+            model: Some("openai/gpt-4o-mini".into()),
+            generation: None,
+            tokens: Tokens { prompt: Some(30), completion: Some(5), cached: Some(10), reasoning: None },
+            cost: Cost::Known(Usd::from_pico(11_850_000)),
+            held: None,
+            byok: None,
+            outcome: Outcome::Answered,
+            status: Some(200),
+            duration_ms: 12,
+        };
+        change(&mut entry);
+        self.pot.store().slot().expect("room").book(entry);
     }
 
     /// Donate the key with this number; its id.

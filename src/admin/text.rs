@@ -1,6 +1,8 @@
-//! Names and notes from outside: short, printable, and no keys.
+//! Texts from outside: names and notes, short, printable, and no keys; times and dates.
 
 use std::fmt;
+
+use crate::clock::{Day, Timestamp};
 
 /// A name: of a key, of a donor, or a donor's number.
 pub(super) const NAME_MAX_CHARS: usize = 100;
@@ -59,9 +61,30 @@ fn is_printable(text: &str) -> bool {
     })
 }
 
+/// A time in RFC 3339.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text)
+}
+
+/// A date, `YYYY-MM-DD`.
+pub(super) fn day(text: &str) -> Option<Day> {
+    let is_date = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    is_date.then(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")).map(Timestamp::day)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_dates() {
+        assert_eq!(day("2026-11-24").map(|day| day.to_string()).as_deref(), Some("2026-11-24"));
+        for text in ["2026-11-31", "2026-11-24T00:00:00Z", "20261124", "2026-1-1", "-026-11-24", "----------", ""] {
+            assert_eq!(day(text), None, "{text}");
+        }
+        assert_eq!(time("2026-11-24T03:00:00Z"), Some(Timestamp::from_secs(1_795_489_200)));
+        assert_eq!(time("2026-11-24"), None);
+    }
 
     #[test]
     fn printable_texts_pass_whatever_their_script() {

@@ -1,12 +1,16 @@
 //! The admin API from a terminal: one small request over a connection of its own.
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Frame;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -50,7 +54,13 @@ pub enum ClientError {
     Refused(String),
     /// This machine has no threads or sockets left.
     #[error("cannot start")]
-    Start(#[from] io::Error),
+    Start(#[source] io::Error),
+    /// It broke off in the middle of its answer.
+    #[error("{0} broke off in the middle of its answer: what was written is not whole")]
+    BrokeOff(SocketAddr),
+    /// What it answers cannot be written down here.
+    #[error("cannot write the answer")]
+    Output(#[source] io::Error),
 }
 
 /// Where the admin API is, and what opens it.
@@ -79,45 +89,64 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, ClientError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (status, body) = runtime.block_on(self.exchange(method, path, body))?;
-        match status {
-            StatusCode::UNAUTHORIZED => Err(ClientError::Token(self.address)),
-            status if status.is_success() => {
-                serde_json::from_slice(&body).map_err(|_| ClientError::Stranger(self.address, status))
+        let (status, body) = runtime()?.block_on(async {
+            let answer = async {
+                let answer = self.ask(method, path, body).await?;
+                let status = answer.status();
+                let body = to_bytes(answer.into_body(), ANSWER_MAX_BYTES).await.map_err(|why| self.unreachable(why))?;
+                Ok((status, body))
+            };
+            timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| ClientError::Silent(self.address))?
+        })?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_| ClientError::Stranger(self.address, status));
+        }
+        Err(self.refused(status, &body))
+    }
+
+    /// Write an answer of any length to `to` as it comes. A reader there that has seen enough is no error.
+    pub(super) fn copy(&self, path: &str, to: &mut impl Write) -> Result<(), ClientError> {
+        runtime()?.block_on(async {
+            let silent = |_| ClientError::Silent(self.address);
+            let answer = timeout(ANSWER_TIMEOUT, self.ask(Method::GET, path, None)).await.map_err(silent)??;
+            let (status, mut body) = (answer.status(), answer.into_body());
+            if !status.is_success() {
+                let body = to_bytes(body, ANSWER_MAX_BYTES).await.map_err(|why| self.unreachable(why))?;
+                return Err(self.refused(status, &body));
             }
-            status => Err(match serde_json::from_slice::<ErrorAnswer>(&body) {
-                Ok(answer) => ClientError::Refused(plain(&answer.error.message)),
-                Err(_) => ClientError::Stranger(self.address, status),
-            }),
+            while let Some(piece) = timeout(ANSWER_TIMEOUT, next_piece(&mut body)).await.map_err(silent)? {
+                let piece = piece.map_err(|_| ClientError::BrokeOff(self.address))?;
+                match piece.into_data().map_or(Ok(()), |data| to.write_all(&data)) {
+                    Err(why) if why.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    written => written.map_err(ClientError::Output)?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<ErrorAnswer>(body) {
+            _ if status == StatusCode::UNAUTHORIZED => ClientError::Token(self.address),
+            Ok(answer) => ClientError::Refused(plain(&answer.error.message)),
+            Err(_) => ClientError::Stranger(self.address, status),
         }
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Vec<u8>), ClientError> {
-        let silent = |_| ClientError::Silent(self.address);
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await.map_err(silent)?;
-        let stream = stream.map_err(|why| match why.kind() {
+    /// Send, and wait for the answer's head.
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Body>, ClientError> {
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await;
+        let stream = connecting.map_err(|_| ClientError::Silent(self.address))?.map_err(|why| match why.kind() {
             io::ErrorKind::ConnectionRefused => ClientError::NotRunning(self.address),
             _ => self.unreachable(why),
         })?;
         let request = self.request(method, path, body)?;
-        let answer = async {
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(|why| self.unreachable(why))?;
-            let driven = tokio::spawn(connection);
-            let answer = sender.send_request(request).await.map_err(|why| self.unreachable(why))?;
-            let status = answer.status();
-            let body =
-                to_bytes(Body::new(answer.into_body()), ANSWER_MAX_BYTES).await.map_err(|why| self.unreachable(why))?;
-            driven.abort();
-            Ok((status, body.to_vec()))
-        };
-        timeout(ANSWER_TIMEOUT, answer).await.map_err(silent)?
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|why| self.unreachable(why))?;
+        // It ends with the answer, and at the latest with the runtime.
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.map_err(|why| self.unreachable(why))?;
+        Ok(answer.map(Body::new))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Request<Body>, ClientError> {
@@ -141,6 +170,30 @@ impl AdminClient {
     fn unreachable(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
         ClientError::Unreachable(self.address, why.into())
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ClientError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Start)
+}
+
+async fn next_piece(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
+    poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+}
+
+/// A path with a query of those that have a value.
+pub(super) fn target(path: &str, query: &[(&str, Option<&str>)]) -> String {
+    let mut target = path.to_owned();
+    for (name, value) in query.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target += &format!("{name}={}", escaped(value));
+    }
+    target
+}
+
+/// A text as it may stand in a query or between two slashes.
+pub(super) fn escaped(text: &str) -> String {
+    let kept = |b: u8| b.is_ascii_alphanumeric() || b"-._~:*".contains(&b);
+    text.bytes().map(|b| if kept(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 #[cfg(test)]
@@ -201,6 +254,18 @@ mod tests {
              {\"success\":false,\"error\":{\"code\":\"key_present\",\"message\":\"it is there \\u001b[2J as k1\"}}",
             "it is there \u{fffd}[2J as k1",
         );
+    }
+
+    #[test]
+    fn queries_are_escaped() {
+        let check = |query: &[(&str, Option<&str>)], expected: &str| assert_eq!(target("/ledger", query), expected);
+        check(&[], "/ledger");
+        check(&[("key", Some("k1")), ("model", None)], "/ledger?key=k1");
+        check(
+            &[("model", Some("openai/gpt-*")), ("from", Some("2026-11-24T12:00:00+01:00"))],
+            "/ledger?model=openai%2Fgpt-*&from=2026-11-24T12:00:00%2B01:00",
+        );
+        check(&[("model", Some("a&b=c ä"))], "/ledger?model=a%26b%3Dc%20%C3%A4");
     }
 
     #[test]

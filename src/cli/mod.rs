@@ -5,6 +5,9 @@ mod client;
 mod demo;
 mod harden;
 mod keys;
+mod ledger;
+mod limits;
+mod receipt;
 mod run;
 mod screen;
 mod settings;
@@ -39,7 +42,10 @@ Examples:
   potluck demo                                  see it all at work, with no account and no network
   OPENROUTER_KEYS=sk-or-v1-… potluck            serve, with that key in the pool
   potluck keys add --label alice                donate another key to the running pool
-  potluck status                                which keys are well, and where the money went
+  potluck keys limits k1 --day 5                spend at most $5 a day on it
+  potluck status                                which keys are well, and what is left
+  potluck ledger                                where the money went, line by line
+  potluck keys receipt k1                       the same for the donor of one key
   potluck config > potluck.toml                 start a configuration file: every setting, explained
   potluck check -c potluck.toml                 say everything that is wrong with it
 
@@ -59,8 +65,10 @@ enum Command {
     Config,
     /// The running pool at a glance: keys, health, spend
     Status(status::StatusArgs),
-    /// List, add, remove keys of the running pool, or say how one is
+    /// List, add, limit, pause, remove keys of the running pool; receipts for their donors
     Keys(keys::KeysArgs),
+    /// The books: every attempt and what it cost, sums by day, costs that are still open
+    Ledger(ledger::LedgerArgs),
 }
 
 /// Why a command did not do what was asked.
@@ -78,6 +86,9 @@ pub enum CliError {
     /// What was given is no key that can be donated.
     #[error("no key to add: {0}")]
     NoKey(String),
+    /// There is no key of that id.
+    #[error("no key {0} in the pool: `potluck keys list` has them all")]
+    NoSuchKey(String),
     /// The running potluck said no, or is none.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -126,6 +137,7 @@ impl Cli {
             Some(Command::Config) => print(&documented_file()),
             Some(Command::Status(args)) => status::status(&args),
             Some(Command::Keys(args)) => keys::keys(args),
+            Some(Command::Ledger(args)) => ledger::ledger(args),
         }
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn print_json(answer: &impl Serialize) -> Result<(), CliError> {
     print(&(text + "\n"))
 }
 
+/// Write a line that holds other people's text.
+pub(super) fn print_line(text: &str) -> Result<(), CliError> {
+    print(&(plain(text.trim_end()) + "\n"))
+}
+
 /// Text of other people's (labels, names, notes, refusals) without anything a terminal would obey.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c }).collect()

@@ -5,6 +5,7 @@ use http::Method;
 
 use super::CliError;
 use super::client::AdminClient;
+use super::limits::{caps, gate};
 use super::screen::{name_of, print, print_json, table};
 use super::settings::AdminArgs;
 use crate::admin::{KeyAnswer, PoolStatus, StatusAnswer};
@@ -51,6 +52,10 @@ fn shown(pool: &PoolStatus) -> String {
         suspense.exhausted,
         name_of(&pool.rotation),
     );
+    if pool.keys.iter().any(|key| key.left.is_some()) {
+        let (held, stranded, most) = (&pool.held, &pool.stranded, &suspense.most);
+        text.push_str(&format!("limited   {held} held, at most {most} being looked up, {stranded} stranded\n"));
+    }
     if pool.keys.is_empty() {
         text.push_str("\nthe pool is empty: add a key with `potluck keys add`\n");
     } else {
@@ -64,7 +69,7 @@ fn shown(pool: &PoolStatus) -> String {
 
 /// Keys, one a line.
 pub(super) fn key_table(keys: &[KeyAnswer]) -> String {
-    let columns = ["id", "label", "key", "health", "why", "back at", "requests", "today", "in all", "left"];
+    let columns = ["id", "label", "key", "health", "why", "back at", "requests", "today", "in all", "caps", "left"];
     let row = |key: &KeyAnswer| {
         let name = key.label.as_ref().or(key.donor_name.as_ref()).or(key.donor_id.as_ref());
         let unverified = if key.verified { "" } else { " (unverified)" };
@@ -72,13 +77,14 @@ pub(super) fn key_table(keys: &[KeyAnswer]) -> String {
             key.id.clone(),
             name.cloned().unwrap_or_default(),
             key.key.clone(),
-            format!("{}{unverified}", key.health.status.name()),
+            format!("{}{}{unverified}", key.health.status.name(), gate(key.gate)),
             key.health.note.clone().unwrap_or_else(|| name_of(&key.health.why)),
             key.health.until.clone().unwrap_or_default(),
             key.requests.to_string(),
             key.spent_today.clone(),
             key.spent_total.clone(),
-            key.remaining.clone().unwrap_or_default(),
+            caps(&key.caps),
+            key.left.clone().or_else(|| key.remaining.clone()).unwrap_or_default(),
         ]
     };
     table(columns, keys.iter().map(row))
@@ -93,8 +99,8 @@ mod tests {
             "totalKeys": 3, "rotation": "round_robin", "rotationIndex": 1, "lastKeyId": "k2", "inFlight": 4,
             "health": {"healthy": 2, "depleted": 1, "degraded": 0, "failed": 0, "rate_limited": 0},
             "stats": {"totalRequests": 450, "successRate": "98.67%", "totalCostToday": "$2.4567", "totalCost": "$31.0042"},
-            "suspense": {"entries": 2, "oldest": null, "exhausted": 0},
-            "time": "2026-11-24T12:00:00Z", "keys": keys, "keysNotListed": 0,
+            "suspense": {"entries": 2, "oldest": null, "exhausted": 0, "most": "$0.0450"},
+            "held": "$0.1200", "stranded": "$0.0300", "time": "2026-11-24T12:00:00Z", "keys": keys, "keysNotListed": 0,
         }))
         .expect("as the contract says")
     }
@@ -105,7 +111,9 @@ mod tests {
             "id": "k2", "key": "sk-or-v1-…beef", "label": "bob\u{1b}[0m", "addedAt": "2026-11-24T12:00:00Z",
             "health": {"status": "depleted", "since": "2026-11-24T12:00:00Z", "until": null, "why": "credit"},
             "verified": false, "requests": 7, "successRate": "100.00%", "spentToday": "$0.5", "spentTotal": "$1.25",
-            "suspense": 0, "remaining": "$0", "inFlight": 0,
+            "suspense": 0, "remaining": "$0", "inFlight": 0, "gate": "spent",
+            "limits": {"caps": {"day": "$5.0000"}, "models": [], "paused": false},
+            "caps": [{"window": "day", "cap": "$5.0000", "spent": "$5.0000", "left": "$0.0000"}], "left": "$0.0000", "lost": false,
         });
         let text = shown(&answer(serde_json::json!([key])));
         for part in [
@@ -117,6 +125,8 @@ mod tests {
             "depleted (unverified)",
             "credit",
             "$1.25",
+            "$0.1200 held, at most $0.0450 being looked up, $0.0300 stranded\n",
+            "$0.0000 of $5.0000 / day",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

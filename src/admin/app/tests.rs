@@ -1,6 +1,10 @@
 //! The application over a connection.
 
+use std::task::{Context, Poll};
+
+use axum::extract::Path;
 use axum::routing::{get, post};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,6 +19,22 @@ const SHORT: Patience = Patience {
     write: Duration::from_secs(10),
     linger: Duration::from_millis(50),
 };
+
+/// A body of so many pieces, which ends well or breaks off.
+struct Pieces(usize, bool);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = std::fmt::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(left) = self.0.checked_sub(1) else {
+            return Poll::Ready((!self.1).then_some(Err(std::fmt::Error)));
+        };
+        self.0 = left;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a piece\n")))))
+    }
+}
 
 /// A connection to an application whose router tells what it got.
 struct Connection {
@@ -35,6 +55,8 @@ fn connect(patience: Patience) -> Connection {
                 }
             }),
         )
+        .route("/pieces/{n}", get(|n: Path<usize>| async move { Body::new(Pieces(n.0, true)) }))
+        .route("/break", get(|| async { Body::new(Pieces(2, false)) }))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX));
     let app = Arc::new(AdminApp::over(router, BODY_MAX, patience));
     let (client, server) = duplex(64 * 1024);
@@ -86,6 +108,35 @@ async fn requests_follow_one_another_on_a_connection() {
     connection.answer("POST /echo 3").await;
     connection.send("GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(connection.rest().await.ends_with("GET /echo 0"));
+}
+
+#[tokio::test]
+async fn answers_of_unknown_length_are_written_piece_by_piece() {
+    let mut connection = connect(PATIENCE);
+    connection.send("GET /pieces/3 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answer = connection.answer("\r\n0\r\n\r\n").await.to_ascii_lowercase();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
+    assert_eq!(body.matches("a piece\n").count(), 3, "{body}");
+    connection.send("GET /pieces/0 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    connection.answer("\r\n\r\n0\r\n\r\n").await;
+    connection.send("HEAD /pieces/3 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    connection.answer("\r\n\r\n").await;
+    connection.send("GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(connection.rest().await.ends_with("GET /echo 0"), "the connection went on");
+    let mut connection = connect(PATIENCE);
+    connection.send("GET /pieces/2 HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n").await;
+    let old = connection.rest().await;
+    assert!(old.ends_with("\r\n\r\na piece\na piece\n") && !old.contains("chunked"), "{old}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_looks_broken() {
+    let mut connection = connect(PATIENCE);
+    connection.send("GET /break HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answer = connection.rest().await;
+    assert_eq!(answer.matches("a piece\n").count(), 2, "{answer}");
+    assert!(!answer.contains("\r\n0\r\n"), "no proper end: {answer}");
 }
 
 #[tokio::test]

@@ -120,6 +120,14 @@ fn writes_are_json_and_targets_plain() {
     check("GET", "/status?", None, Err(Refused::Query));
     check("DELETE", "/keys/openrouter?key=sk-or-v1-0", Some("application/json"), Err(Refused::Query));
     check("GET", "http://localhost/status", None, Err(Refused::Query));
+    for target in ["/ledger?key=k1", "/ledger/summary?key=k1", "/keys/openrouter/k1/receipt?from=2026-11-24"] {
+        check("GET", target, None, Ok(()));
+        check("POST", target, Some("application/json"), Err(Refused::Query));
+        check("GET", &format!("http://localhost{target}"), None, Err(Refused::Query));
+    }
+    for target in ["/ledger/suspense?x", "/ledger/settle?x", "/keys/openrouter/k1?x", "/keys/openrouter?x", "/keys?x"] {
+        check("GET", target, None, Err(Refused::Query));
+    }
     for method in ["POST", "DELETE", "PUT", "PATCH", "PROPFIND", "TRACE"] {
         check(method, "/keys/openrouter", Some("application/json"), Ok(()));
         check(method, "/keys/openrouter", Some("Application/JSON ; charset=utf-8"), Ok(()));

@@ -85,6 +85,8 @@ async fn all_five_states_can_be_set_by_key_or_id() {
     assert_eq!((nobody.status, nobody.code().as_str()), (StatusCode::NOT_FOUND, "key_not_found"));
 }
 
+const WRONG: &str = "field_wrong_value";
+
 #[tokio::test]
 async fn bad_bodies_change_nothing_and_name_the_member() {
     let house = House::new(None);
@@ -106,7 +108,44 @@ async fn bad_bodies_change_nothing_and_name_the_member() {
         ("POST", "/keys/openrouter", with(r#""label":"a\u0000""#), 400, "field_text", Some("label")),
         ("POST", "/keys/openrouter", with(r#""donorName":"\u202ex""#), 400, "field_text", Some("donorName")),
         ("POST", "/keys/openrouter", with(&format!(r#""donorId":"{canary}""#)), 400, "field_text", Some("donorId")),
-        ("POST", "/keys/openrouter", with(r#""limit":5"#), 400, "field_not_supported", Some("limit")),
+        ("POST", "/keys/openrouter", with(r#""limit":"5""#), 400, "field_wrong_value", Some("limit")),
+        ("POST", "/keys/openrouter", with(r#""limits":5"#), 400, "field_wrong_value", Some("limits")),
+        ("POST", "/keys/openrouter", with(r#""limits":{"caps":{"day":0}}"#), 400, WRONG, Some("limits.caps.day")),
+        (
+            "POST",
+            "/keys/openrouter",
+            with(r#""limits":{"caps":{"year":1}}"#),
+            400,
+            "field_unknown",
+            Some("limits.caps.year"),
+        ),
+        ("POST", "/keys/openrouter", with(&format!(r#""limits":{{"{canary}":1}}"#)), 400, "field_unknown", None),
+        (
+            "POST",
+            "/keys/openrouter",
+            with(&format!(r#""limits":{{"models":["{canary}"],"x":1}}"#)),
+            400,
+            "field_unknown",
+            Some("limits.x"),
+        ),
+        ("PATCH", "/keys/openrouter/k1", "{}".into(), 400, "field_missing", Some("limits")),
+        ("PATCH", "/keys/openrouter/k1", r#"{"limits":null}"#.into(), 400, "field_missing", Some("limits")),
+        ("PATCH", "/keys/openrouter/k1", r#"{"limits":{"paused":"yes"}}"#.into(), 400, WRONG, Some("limits.paused")),
+        (
+            "PATCH",
+            "/keys/openrouter/k1",
+            r#"{"limits":{"paused":true},"label":"x"}"#.into(),
+            400,
+            "field_unknown",
+            Some("label"),
+        ),
+        ("PATCH", "/keys/openrouter/1", r#"{"limits":{"paused":true}}"#.into(), 400, WRONG, Some("id")),
+        ("PATCH", "/keys/openrouter/k9", r#"{"limits":{"paused":true}}"#.into(), 404, "key_not_found", None),
+        ("POST", "/ledger/settle", "{}".into(), 400, "field_missing", Some("entry")),
+        ("POST", "/ledger/settle", r#"{"entry":1}"#.into(), 400, "field_missing", Some("cost")),
+        ("POST", "/ledger/settle", r#"{"entry":"1","cost":1}"#.into(), 400, WRONG, Some("entry")),
+        ("POST", "/ledger/settle", r#"{"entry":1,"cost":-1}"#.into(), 400, WRONG, Some("cost")),
+        ("POST", "/ledger/settle", r#"{"entry":1,"cost":1}"#.into(), 404, "entry_not_found", Some("entry")),
         ("POST", "/keys/openrouter", with(r#""status":"x""#), 400, "field_unknown", Some("status")),
         ("POST", "/keys/openrouter", with(&format!(r#""{canary}":1"#)), 400, "field_unknown", None),
         ("POST", "/keys/openrouter", with(r#""key":"x""#), 400, "field_twice", Some("key")),
@@ -175,7 +214,9 @@ async fn no_answer_holds_more_of_a_key_than_its_mask() {
         house.donate(number).await;
     }
     let mut answers = String::new();
-    for path in ["/status", "/keys", "/metrics", "/health", "/ready", "/openapi.json"] {
+    for path in
+        ["/status", "/keys", "/metrics", "/health", "/ready", "/openapi.json", "/keys/openrouter/k1/receipt", "/ledger"]
+    {
         answers += &house.call("GET", path, "").await.text;
     }
     for (method, path) in [("POST", "/keys/openrouter"), ("DELETE", "/keys/openrouter"), ("DELETE", "/keys/openrouter")]

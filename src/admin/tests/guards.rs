@@ -3,12 +3,18 @@
 use super::*;
 
 /// Every path with every method it takes, a body that would do something, and whether it is open without a token.
-const CALLS: [(&str, &str, &str, bool); 9] = [
+const CALLS: [(&str, &str, &str, bool); 15] = [
     ("GET", "/status", "", false),
     ("GET", "/keys", "", false),
     ("POST", "/keys/openrouter", r#"{"key":"sk-or-v1-c0ffee0123456789"}"#, false),
     ("DELETE", "/keys/openrouter", r#"{"id":"k1"}"#, false),
+    ("PATCH", "/keys/openrouter/k1", r#"{"limits":{"paused":true}}"#, false),
+    ("GET", "/keys/openrouter/k1/receipt", "", false),
     ("POST", "/health/openrouter", r#"{"id":"k1","status":"failed"}"#, false),
+    ("GET", "/ledger", "", false),
+    ("GET", "/ledger/summary", "", false),
+    ("GET", "/ledger/suspense", "", false),
+    ("POST", "/ledger/settle", r#"{"entry":1,"cost":5}"#, false),
     ("GET", "/metrics", "", false),
     ("GET", "/openapi.json", "", false),
     ("GET", "/health", "", true),
@@ -21,7 +27,7 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 async fn untouched(house: &House) {
     let overview = house.pot.overview().await.expect("a readable store");
     assert_eq!(overview.keys.len(), 1);
-    assert!(overview.keys.iter().all(|key| key.state.health == crate::pool::Health::Healthy));
+    assert!(overview.keys.iter().all(|key| key.state.health == crate::pool::Health::Healthy && !key.limits.paused));
 }
 
 async fn house_with_a_key(token: Option<&str>) -> House {
@@ -135,7 +141,7 @@ async fn writes_that_are_not_declared_as_json_do_nothing() {
 async fn unknown_paths_and_methods_are_told_in_json() {
     let house = House::new(None);
     for path in
-        ["/", "/Status", "/status/", "//status", "/keys/openrouter/k1", "/api/v1/chat/completions", "/debug/pprof"]
+        ["/", "/Status", "/status/", "//status", "/keys/openrouter/k1/x", "/api/v1/chat/completions", "/debug/pprof"]
     {
         let answer = house.call("GET", path, "").await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "path_unknown"), "{path}");
@@ -148,6 +154,11 @@ async fn unknown_paths_and_methods_are_told_in_json() {
         ("GET", "/keys/openrouter", "POST,DELETE"),
         ("PUT", "/keys/openrouter", "POST,DELETE"),
         ("OPTIONS", "/health/openrouter", "POST"),
+        ("GET", "/keys/openrouter/k1", "PATCH"),
+        ("DELETE", "/keys/openrouter/k1", "PATCH"),
+        ("POST", "/keys/openrouter/k1/receipt", "GET,HEAD"),
+        ("DELETE", "/ledger", "GET,HEAD"),
+        ("GET", "/ledger/settle", "POST"),
         ("DELETE", "/metrics", "GET,HEAD"),
     ] {
         let answer = house.call(method, path, "{}").await;

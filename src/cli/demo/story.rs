@@ -77,6 +77,7 @@ impl Story {
                 label: Some(name.to_owned()),
                 donor_id: None,
                 donor_name: Some(name.to_owned()),
+                limits: crate::money::Limits::default(),
             };
             let donated = self.pot.donate(donation).await.map_err(|e| Stumble::Unexpected(e.to_string()))?;
             donors.push(Donor { name, account: key.account, key: key.index, id: donated.id });
