@@ -13,14 +13,22 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use potluck::clock::Timestamp;
 use potluck::money::Usd;
 use potluck::pool::{
-    AccountId, Cause, Choice, Conversation, Health, KeyId, KeyState, Lane, Policy, Pool, Rotation, Want,
+    AccountId, Cause, Choice, Conversation, Health, KeyId, KeyState, Lane, Policy, Pool, Rotation, Want, Worst,
 };
 use potluck::secret::Credential;
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_500_000);
 const SIZES: [u32; 3] = [3, 1_000, 100_000];
-const WANT: Want<'static> =
-    Want { lane: Lane::Paid, model: Some("acme/large"), conversation: None, tried: &[], avoid: &[] };
+const WANT: Want<'static> = Want {
+    lane: Lane::Paid,
+    model: Some("acme/large"),
+    conversation: None,
+    tried: &[],
+    avoid: &[],
+    richest: false,
+    fallbacks: &[],
+    worst: Worst::Cost(Usd::ZERO),
+};
 
 fn pool(rotation: Rotation, keys: u32, depleted: bool) -> Pool {
     let mut pool = Pool::new(Policy { rotation, ..Policy::default() });

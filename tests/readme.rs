@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use potluck::upstream::Reason;
 use serde_json::Value;
 
 const README: &str = include_str!("../README.md");
+const OPERATING: &str = include_str!("../docs/operating.md");
 const SETTINGS: &str = include_str!("../conf/potluck.toml");
 const REFUSALS: &str = include_str!("../src/upstream/refusal.rs");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -156,7 +158,8 @@ fn settings_and_variables_of_the_readme_exist() {
     }
     let is_section = |name: &str| SETTINGS.contains(&format!("\n[{name}]\n"));
     let is_setting = |code: &&str| code.split_once('.').is_some_and(|(head, _)| is_section(head));
-    let named: BTreeSet<&str> = inline_code(README).filter(is_setting).collect();
+    let docs = [README, include_str!("../docs/donors.md"), OPERATING];
+    let named: BTreeSet<&str> = docs.into_iter().flat_map(inline_code).filter(is_setting).collect();
     assert!(named.len() > 10, "{named:?}");
     for name in named {
         assert!(known.contains(name) || SETTINGS.contains(&format!("({name})")), "no setting is called {name}");
@@ -177,10 +180,42 @@ fn error_codes_of_the_readme_exist() {
     }
 }
 
+/// Every Rust file below this folder.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let read = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => std::fs::read_to_string(path).into_iter().collect(),
+    };
+    entries.flat_map(read).collect()
+}
+
+#[test]
+fn every_alarm_is_explained() {
+    let named = |text: &str| {
+        let after = |part: &str| part.split('"').next().map(str::to_owned);
+        text.split(".alarm(\"").skip(1).filter_map(after).collect::<Vec<_>>()
+    };
+    let sources = sources(&Path::new(ROOT).join("src"));
+    let tests = ["edge_block"];
+    let mut alarms: BTreeSet<String> = sources.iter().flat_map(|text| named(text)).collect();
+    alarms.extend(Reason::ALL.into_iter().filter(|reason| reason.alarm()).map(|reason| reason.name().to_owned()));
+    alarms.retain(|alarm| !tests.contains(&alarm.as_str()));
+    assert!(alarms.len() > 8, "{alarms:?}");
+    for alarm in alarms {
+        assert!(OPERATING.contains(&format!("\n| `{alarm}` |")), "docs/operating.md does not explain {alarm}");
+    }
+    for metric in OPERATING.split(|c: char| !(c.is_ascii_lowercase() || c == '_')) {
+        let is_metric = metric.starts_with("potluck_");
+        assert!(!is_metric || README.contains(&format!("`{metric}`")), "no metric is called {metric}");
+    }
+}
+
 #[test]
 fn files_that_are_named_exist() {
     let architecture = include_str!("../ARCHITECTURE.md");
-    for (folder, page) in [("", README), ("", architecture), ("docs", include_str!("../docs/donating.md"))] {
+    let docs = [include_str!("../docs/donating.md"), include_str!("../docs/donors.md"), OPERATING];
+    for (folder, page) in [("", README), ("", architecture)].into_iter().chain(docs.map(|page| ("docs", page))) {
         let links = page.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
             assert!(Path::new(ROOT).join(folder).join(link).exists(), "{link} is linked and not there");

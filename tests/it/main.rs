@@ -12,6 +12,7 @@ mod hostile;
 mod jobs;
 mod no_key;
 mod own_answers;
+mod prices;
 mod recovery;
 mod restarts;
 mod secrets;

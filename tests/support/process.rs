@@ -157,6 +157,15 @@ impl Place {
         panic!("never happened: {what}: {last:#}");
     }
 
+    /// Wait until what was lost with a process is found: nothing is in suspense, and ledger and bill are equal.
+    pub async fn books_come_out(&self, simulator: &SimulatorHandle, what: &str) {
+        let equal = |status: &Value| {
+            let open = status["suspense"]["entries"] != 0 || status["inFlight"] != 0;
+            !open && pico(&status["stats"]["totalCost"]) == simulator.bill().total.0
+        };
+        self.status_when(what, equal).await;
+    }
+
     /// What potluck has booked, once nothing is in suspense, is what the simulator has billed; for each key, too.
     pub async fn assert_books_balance(&self, simulator: &SimulatorHandle) {
         let settled = |status: &Value| status["suspense"]["entries"] == 0 && status["inFlight"] == 0;
@@ -216,6 +225,8 @@ impl Running {
             })
             .await;
         }
+        // The sockets are there before their server is: an answer shows that signals are listened to.
+        assert_eq!(Ask::get("/health").send(self.admin).await.status, 200);
     }
 
     /// Wait until it has logged that.

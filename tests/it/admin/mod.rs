@@ -2,6 +2,8 @@
 
 mod contract;
 mod donations;
+mod ledger;
+mod limits;
 mod metrics;
 mod refusals;
 mod schema;
@@ -13,6 +15,7 @@ use crate::support::{Answer, Ask, House};
 
 const OFFER: &str = "/keys/openrouter";
 const HEALTH: &str = "/health/openrouter";
+const SETTLE: &str = "/ledger/settle";
 
 /// A call with a JSON body.
 async fn call(house: &House, method: &'static str, path: &str, body: &str) -> Answer {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{HEALTH, OFFER, call, code, get};
+use super::{HEALTH, OFFER, SETTLE, call, code, get};
 use crate::support::{Answer, Ask, House, Wire};
 
 /// The pool as it is shown, without the moment.
@@ -40,6 +40,10 @@ async fn foreign_hosts_and_origins_are_refused_whatever_they_ask() {
         ("GET /metrics", ""),
         ("POST /health/openrouter", r#"{"id":"k1","status":"failed"}"#),
         ("DELETE /keys/openrouter", r#"{"id":"k1"}"#),
+        ("PATCH /keys/openrouter/k1", r#"{"limits":{"paused":true}}"#),
+        ("GET /keys/openrouter/k1/receipt", ""),
+        ("GET /ledger", ""),
+        ("POST /ledger/settle", r#"{"entry":1,"cost":1}"#),
     ];
     for (headers, status, expected) in &table {
         for (line, body) in calls {
@@ -63,6 +67,8 @@ async fn writes_must_be_declared_as_json() {
         ("POST", OFFER, r#"{"key":"sk-or-v1-0123456789abcdef"}"#),
         ("DELETE", OFFER, r#"{"id":"k1"}"#),
         ("POST", HEALTH, r#"{"id":"k1","status":"failed"}"#),
+        ("PATCH", "/keys/openrouter/k1", r#"{"limits":{"paused":true}}"#),
+        ("POST", SETTLE, r#"{"entry":1,"cost":1}"#),
     ] {
         for form in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("text/json")] {
             let ask = Ask::new(method, path).body(body);
@@ -103,7 +109,29 @@ async fn bad_bodies_are_4xx_naming_the_field_and_change_nothing() {
         ("POST", OFFER, offer("donorName", json!({})), 400, Some("donorName")),
         ("POST", OFFER, offer("donorId", "a\u{0}b".into()), 400, Some("donorId")),
         ("POST", OFFER, offer("label", "x".repeat(101).into()), 400, Some("label")),
-        ("POST", OFFER, offer("limit", 5.into()), 400, Some("limit")),
+        ("POST", OFFER, offer("limit", "5".into()), 400, Some("limit")),
+        ("POST", OFFER, offer("limit", json!({"amount": 5, "window": "year"})), 400, Some("limit.window")),
+        ("POST", OFFER, offer("limits", json!({"caps": {"day": -5}})), 400, Some("limits.caps.day")),
+        ("POST", OFFER, offer("limits", json!({"caps": {"year": 5}})), 400, Some("limits.caps.year")),
+        ("POST", OFFER, offer("limits", json!({"models": ["a[bc]"]})), 400, Some("limits.models")),
+        ("POST", OFFER, offer("limits", json!({"expiresAt": "2026-11-24T11:59:59Z"})), 400, Some("limits.expiresAt")),
+        (
+            "PATCH",
+            "/keys/openrouter/k1",
+            json!({"limits": {"concurrency": 0}}).to_string(),
+            400,
+            Some("limits.concurrency"),
+        ),
+        ("PATCH", "/keys/openrouter/k1", json!({"limits": {"reserve": true}}).to_string(), 400, Some("limits.reserve")),
+        (
+            "PATCH",
+            "/keys/openrouter/k1",
+            json!({"limits": {"paused": true, "reserve": 0}}).to_string(),
+            400,
+            Some("limits.reserve"),
+        ),
+        ("PATCH", "/keys/openrouter/k1", json!({"label": "x"}).to_string(), 400, Some("label")),
+        ("POST", SETTLE, json!({"entry": 1.5, "cost": 1}).to_string(), 400, Some("entry")),
         ("POST", OFFER, offer("lable", "alice".into()), 400, Some("lable")),
         ("POST", OFFER, format!(r#"{{"key":"{key}","key":"{key}"}}"#), 400, Some("key")),
         ("POST", OFFER, huge, 413, None),
@@ -149,18 +177,21 @@ async fn a_body_that_never_ends_is_cut_off() {
 #[tokio::test]
 async fn paths_and_methods_that_are_not_there_are_told_in_json() {
     let house = House::new(1, "").await;
-    for path in ["/", "/status/", "//status", "/api/v1/chat/completions", "/keys/openrouter/k1", "/..%2fstatus"] {
+    for path in ["/", "/status/", "//status", "/api/v1/chat/completions", "/keys/openrouter/k1/x", "/..%2fstatus"] {
         let answer = Ask::get(path).send(house.admin).await;
         assert_eq!((answer.status, code(&answer).as_str()), (404, "path_unknown"), "{path}");
     }
-    for (method, path, allow) in
-        [("PUT", OFFER, "POST,DELETE"), ("PATCH", "/status", "GET,HEAD"), ("GET", HEALTH, "POST")]
-    {
+    for (method, path, allow) in [
+        ("PUT", OFFER, "POST,DELETE"),
+        ("PATCH", "/status", "GET,HEAD"),
+        ("GET", HEALTH, "POST"),
+        ("GET", SETTLE, "POST"),
+    ] {
         let answer = call(&house, method, path, "{}").await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");
     }
     // The proxy listener has none of it.
-    for path in ["/status", "/keys", "/metrics", "/openapi.json", "/health"] {
+    for path in ["/status", "/keys", "/ledger", "/metrics", "/openapi.json", "/health"] {
         let answer = Ask::get(path).send(house.proxy).await;
         assert!((400..500).contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
     }

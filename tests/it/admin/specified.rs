@@ -2,11 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use potluck::money::{Cost, Entry, Outcome, RequestId, Tokens};
+use potluck::pool::KeyId;
+use potluck::upstream::Endpoint;
 use serde_json::{Value, json};
 
 use super::schema::faults;
-use super::{OFFER, call, get};
+use super::{OFFER, SETTLE, call, get};
 use crate::support::{Answer, Ask, House};
+
+const LIMITS: &str = "/keys/openrouter/{id}";
+const RECEIPT: &str = "/keys/openrouter/{id}/receipt";
 
 const TOKEN: &str = "a-token-of-thirty-two-characters";
 /// What no call over the wire can bring about: a fault of potluck's own, and a wait of ten seconds for a body (both are
@@ -45,6 +51,7 @@ fn operations(document: &Value) -> Vec<(&'static str, String)> {
         "get" => "GET",
         "post" => "POST",
         "delete" => "DELETE",
+        "patch" => "PATCH",
         other => panic!("{other} is new here"),
     };
     let paths = document["paths"].as_object().expect("paths");
@@ -62,30 +69,61 @@ fn good_body(house: &House, method: &str, path: &str) -> String {
             json!({"key": key.text, "label": "alice", "donorId": "1", "donorName": "Ann"}).to_string()
         }
         ("DELETE", OFFER) => r#"{"id":"k1"}"#.to_owned(),
+        ("PATCH", LIMITS) => r#"{"limits":{"caps":{"day":5},"paused":false}}"#.to_owned(),
+        ("POST", SETTLE) => r#"{"entry":1,"cost":0.5}"#.to_owned(),
         ("POST", _) => r#"{"id":"k2","status":"degraded","error":"by hand","cost":0.5}"#.to_owned(),
         _ => String::new(),
     }
 }
 
+/// A documented path with a key in it that is there to the end.
+fn real(path: &str) -> String {
+    path.replace("{id}", "k2")
+}
+
+/// The ledger's first line: an attempt whose cost is not known.
+fn book_unknown(house: &House) {
+    let entry = Entry {
+        at: house.clock.now(),
+        request: RequestId(uuid::Uuid::now_v7()),
+        attempt: 1,
+        key: KeyId(1),
+        account: None,
+        client: None,
+        endpoint: Endpoint::ChatCompletions,
+        model: None,
+        generation: None,
+        tokens: Tokens::default(),
+        cost: Cost::Unknown,
+        held: None,
+        byok: None,
+        outcome: Outcome::Broken,
+        status: None,
+        duration_ms: 1,
+    };
+    house.pot.store().slot().expect("room").book(entry);
+}
+
 /// What goes wrong with every call: from whom it comes, what it is, how big it is.
 async fn badly(checked: &mut Checked<'_>, house: &House, method: &'static str, path: &str) {
-    let ask = |body: &str| Ask::new(method, path).header("content-type", "application/json").body(body);
+    let target = real(path);
+    let ask = |body: &str| Ask::new(method, &target).header("content-type", "application/json").body(body);
     let huge = format!(r#"{{"x":"{}"}}"#, "x".repeat(70_000));
     let asks = [
         ask("{").header("x", "y"),
         ask(r#"{"id":"k77","status":"healthy"}"#),
         ask(&huge),
-        Ask::new(method, path).body("{}"),
+        Ask::new(method, &target).body("{}"),
         ask("{}").header("origin", "http://evil.example"),
-        Ask::new(method, &format!("{path}?a=b")).header("content-type", "application/json").body("{}"),
+        Ask::new(method, &format!("{target}?a=b")).header("content-type", "application/json").body("{}"),
         ask("{}").header("sec-fetch-site", "cross-site"),
     ];
     for ask in asks {
         checked.check(method, path, &ask.send(house.admin).await);
     }
-    let raw = format!("{method} {path} HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n");
+    let raw = format!("{method} {target} HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n");
     checked.check(method, path, &exchange(house, &raw).await);
-    let malformed = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX y: z\r\n\r\n");
+    let malformed = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX y: z\r\n\r\n");
     checked.check(method, path, &exchange(house, &malformed).await);
 }
 
@@ -101,14 +139,25 @@ async fn every_documented_path_method_status_and_schema_is_real() {
     let document = get(&house, "/openapi.json").await;
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let mut checked = Checked { document: &document, seen: Seen::new() };
+    book_unknown(&house);
     let operations = operations(&document);
     for (method, path) in &operations {
         badly(&mut checked, &house, method, path).await;
     }
     for (method, path) in operations.iter().filter(|(method, _)| *method != "DELETE") {
-        let answer = call(&house, method, path, &good_body(&house, method, path)).await;
+        let answer = call(&house, method, &real(path), &good_body(&house, method, path)).await;
         assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
         checked.check(method, path, &answer);
+    }
+    checked.check(
+        "PATCH",
+        LIMITS,
+        &call(&house, "PATCH", "/keys/openrouter/k9", &good_body(&house, "PATCH", LIMITS)).await,
+    );
+    checked.check("GET", RECEIPT, &Ask::get("/keys/openrouter/k9/receipt").send(house.admin).await);
+    for entry in [1, 99] {
+        let word = json!({"entry": entry, "cost": 0.5}).to_string();
+        checked.check("POST", SETTLE, &call(&house, "POST", SETTLE, &word).await);
     }
     let present = json!({"key": house.sim.bill().keys[1].name}).to_string();
     checked.check("POST", OFFER, &call(&house, "POST", OFFER, &present).await);
@@ -119,7 +168,7 @@ async fn every_documented_path_method_status_and_schema_is_real() {
     checked.check("DELETE", OFFER, &call(&house, "DELETE", OFFER, r#"{"id":"k2"}"#).await);
     assert_eq!(house.pot.total_keys(), 2, "what cannot be written down does not happen");
     for (method, path) in &operations {
-        checked.check(method, path, &call(&house, method, path, &good_body(&house, method, path)).await);
+        checked.check(method, path, &call(&house, method, &real(path), &good_body(&house, method, path)).await);
     }
     drop(house);
 
@@ -128,7 +177,7 @@ async fn every_documented_path_method_status_and_schema_is_real() {
     std::fs::write(&file, TOKEN).expect("written");
     let guarded = House::new(1, &format!("[admin]\ntoken_file = {file:?}\n")).await;
     for (method, path) in &operations {
-        let bare = call(&guarded, method, path, &good_body(&guarded, method, path)).await;
+        let bare = call(&guarded, method, &real(path), &good_body(&guarded, method, path)).await;
         checked.check(method, path, &bare);
     }
     let bearer = |token: &str| format!("Bearer {token}");
@@ -136,7 +185,7 @@ async fn every_documented_path_method_status_and_schema_is_real() {
         assert_eq!(Ask::get("/keys").header("authorization", &bearer("wrong")).send(guarded.admin).await.status, 401);
     }
     for (method, path) in &operations {
-        let ask = Ask::new(method, path).header("content-type", "application/json");
+        let ask = Ask::new(method, &real(path)).header("content-type", "application/json");
         checked.check(method, path, &ask.header("authorization", &bearer(TOKEN)).body("{}").send(guarded.admin).await);
     }
 

@@ -140,7 +140,10 @@ impl Table {
             Goes::Key => (&[0, 1], 200),
             Goes::Account | Goes::Once => (&[0, 2], 200),
         };
-        assert_eq!((&*used, answer.status), expected, "{what}: {}", answer.text());
+        // After a refusal for the request's size the richest of the others comes next, which may be the other account's.
+        let richer = goes == Goes::Key && used == [0, 2];
+        assert!(richer || *used == *expected.0, "{what}: {used:?}: {}", answer.text());
+        assert_eq!(answer.status, expected.1, "{what}: {}", answer.text());
         if answer.status != 200 {
             check_refusal(dialect, &answer, &what);
         }
@@ -199,7 +202,9 @@ impl Table {
         let what = format!("{dialect:?} {name} by all");
         self.cleared().await;
         let now = self.house.clock.now();
-        let (used, answer) = self.goes(&dialect.ask(&format!("sim/fixture-9-{name}"), false), &what).await;
+        let (mut used, answer) = self.goes(&dialect.ask(&format!("sim/fixture-9-{name}"), false), &what).await;
+        // The richest comes next after a refusal for the request's size.
+        used.sort_unstable();
         let expected: (&[usize], u16) = match goes {
             Goes::Back => (&[0], status(name)),
             Goes::Key => (&[0, 1, 2], 503),
@@ -221,14 +226,11 @@ impl Table {
 
 impl Table {
     /// Refusals cost nothing, and what was paid is in the books. A time-out at the edge names no generation that could
-    /// be asked about, so its cost stays unknown: neither free nor forgotten.
+    /// be asked about: its cost is unknown until the key's own usage tells.
     async fn check_books(&self) {
-        let open = |o: &Overview| o.keys.iter().map(|key| key.totals.suspense).sum::<u64>();
-        let settled =
-            |o: &Overview| o.in_flight == 0 && o.suspense.open == o.suspense.exhausted && open(o) == o.suspense.open;
-        let overview = self.house.until("all that can be is settled", settled).await;
-        let timeouts = overview.keys.iter().map(|key| key.totals.suspense).sum::<u64>();
-        assert!(timeouts >= 2 && overview.suspense.open == timeouts, "{timeouts}: {:?}", overview.suspense);
+        self.house.sim.clear_scripts();
+        let settled = |o: &Overview| o.in_flight == 0 && o.suspense.open == 0;
+        let overview = self.house.until("all is settled", settled).await;
         assert_eq!(i128::from(overview.spent_total.as_pico()), self.house.sim.bill().total.0);
     }
 }

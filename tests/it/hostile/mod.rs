@@ -62,7 +62,8 @@ fn assert_only_listed_calls_went_up(house: &House) {
     for entry in house.sim.log() {
         let asked = (entry.method.as_str(), entry.target.split('=').next().unwrap());
         let own = [("GET", "/api/v1/key"), ("GET", "/api/v1/credits"), ("GET", "/api/v1/generation?id")];
-        let public = [("GET", "/api/v1/models"), ("GET", "/api/v1/models/count")];
+        let public =
+            [("GET", "/api/v1/models"), ("GET", "/api/v1/models/count"), ("GET", "/api/v1/models?output_modalities")];
         let listed = [("POST", "/api/v1/chat/completions")];
         assert!(own.contains(&asked) || public.contains(&asked) || listed.contains(&asked), "{asked:?} went up");
         let bearers = entry.header("authorization");

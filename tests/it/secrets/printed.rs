@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use potluck::clock::{Clock, Timestamp};
 use potluck::config::{Config, Flags};
-use potluck::pool::{KeyState, Lane, Want};
+use potluck::pool::{KeyState, Lane, Want, Worst};
 use potluck::pot::{Call, Donation, KeyRef};
 use potluck::secret::{Credential, Secret};
 use potluck::store::{NewKey, Store, StoredKey};
@@ -48,11 +48,24 @@ async fn no_debug_form_holds_a_secret() {
         donor_id: None,
         donor_name: None,
         account: None,
+        limits: potluck::money::Limits::default(),
         state: KeyState::fresh(now),
         added_at: now,
     };
-    let stored = StoredKey { id: potluck::pool::KeyId(1), key: new_key.clone(), spent: potluck::money::Usd::ZERO };
-    let donation = Donation { credential: credential.clone(), label: None, donor_id: None, donor_name: None };
+    let stored = StoredKey {
+        id: potluck::pool::KeyId(1),
+        key: new_key.clone(),
+        spent: potluck::money::Usd::ZERO,
+        purse: potluck::money::PurseFigures::default(),
+        usage: None,
+    };
+    let donation = Donation {
+        credential: credential.clone(),
+        label: None,
+        donor_id: None,
+        donor_name: None,
+        limits: Default::default(),
+    };
     let mut forms = vec![
         format!("{:?} {:#?}", Secret::new(KEY), Secret::new(TOKEN)),
         format!("{credential:?} {credential:#?} {} {:?}", credential.masked(), credential.bearer()),
@@ -76,7 +89,16 @@ async fn nothing_of_a_running_pool_prints_a_key() {
     let house = House::new(1, "").await;
     let mut needles = Needles::new();
     needles.secret("the key", &house.sim.bill().keys[0].name);
-    let want = Want { lane: Lane::Paid, model: None, conversation: None, tried: &[], avoid: &[] };
+    let want = Want {
+        lane: Lane::Paid,
+        model: None,
+        conversation: None,
+        tried: &[],
+        avoid: &[],
+        richest: false,
+        fallbacks: &[],
+        worst: Worst::Unknown,
+    };
     let choice = house.pot.choose(&want);
     let overview = house.overview().await;
     let potluck::pool::Choice::Key(chosen) = choice else { panic!("{choice:?}") };

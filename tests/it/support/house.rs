@@ -76,7 +76,10 @@ impl House {
             "POTLUCK_ADMIN_LISTEN" => Some(admin.to_string()),
             _ => None,
         };
-        let config = Config::from_parts(Some(settings), &env, &Flags::default()).expect("good settings");
+        // The simulator books at once: a key's usage is proof soon.
+        let mut flags = Flags::default();
+        flags.set("ledger.usage_settle_after_ms", "--set", "1000");
+        let config = Config::from_parts(Some(settings), &env, &flags).expect("good settings");
         let potluck = Potluck::open_at(config, clock.clone()).expect("potluck opens");
         let pot = Arc::clone(potluck.pot());
         let stop = Arc::new(Notify::new());
@@ -93,6 +96,13 @@ impl House {
             while tokio::net::TcpStream::connect(address).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
+        }
+        // Prices are fetched at the start; what tests count as gone up begins after that. The upstream may be away.
+        for _ in 0..1000 {
+            if !pot.prices().list().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let settings = settings.to_owned();
         Self { proxy, admin, pot, sim, clock, data, settings, stop, server: Some(server) }
@@ -125,7 +135,8 @@ impl House {
     /// Donate a key of the simulator.
     pub async fn donate_key(&self, key: &SimKey) -> KeyId {
         let credential = Credential::parse(&key.text).expect("the simulator's keys are well formed");
-        let donation = Donation { credential, label: None, donor_id: None, donor_name: None };
+        let donation =
+            Donation { credential, label: None, donor_id: None, donor_name: None, limits: Default::default() };
         self.pot.donate(donation).await.expect("donated").id
     }
 

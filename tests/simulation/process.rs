@@ -1,0 +1,287 @@
+//! A potluck: the real pool, the real store, and in between what `src/pot` does, in the same order and with the same gaps.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use potluck::clock::Timestamp;
+use potluck::money::{Cost, Ended, Entry, Usd};
+use potluck::pool::{Chosen, Evidence, KeyId, Policy, Pool};
+use potluck::store::{Loaded, NewKey, Slot, Stepper, Store, StoredKey};
+use tokio::sync::{Mutex, Notify};
+
+use crate::broken::Broken;
+use crate::event::{Event, P};
+use crate::judge;
+use crate::machine::Settings;
+use crate::tasks::Owner;
+use crate::world::World;
+
+pub struct Process {
+    pub world: Rc<World>,
+    pub number: P,
+    pub epoch: u64,
+    pool: RefCell<Pool>,
+    pub store: Store,
+    stepper: RefCell<Option<Stepper>>,
+    /// The keys there are, and which upstream account each is.
+    pub cards: RefCell<BTreeMap<KeyId, usize>>,
+    pub lease_wanted: Notify,
+    pub probe_wanted: Notify,
+    pub settle_wanted: Notify,
+    pub freed: Notify,
+    /// In the place of looks that would go on every few seconds, for days.
+    pub look: Notify,
+    pub changing_limits: Mutex<()>,
+    pub books: Mutex<()>,
+    /// Client requests under way.
+    pub under_way: Cell<u64>,
+    /// Killed: no destructor does anything any more.
+    pub dead: Cell<bool>,
+    pub draining: Cell<bool>,
+    pub buried: Cell<bool>,
+    pub turn_planned: Cell<bool>,
+    pub old_turn_planned: Cell<bool>,
+    /// Since when an attempt is under way that is not written.
+    pub unwritten_since: Cell<Option<u64>>,
+    /// Keys whose money has changed since the judge looked.
+    pub touched: RefCell<Vec<KeyId>>,
+}
+
+#[allow(non_snake_case)]
+impl Process {
+    pub const fn REQUESTS(number: P) -> Owner {
+        3 * number
+    }
+
+    pub const fn SERVICES(number: P) -> Owner {
+        3 * number + 1
+    }
+
+    pub const fn DISK(number: P) -> Owner {
+        3 * number + 2
+    }
+}
+
+impl Process {
+    pub fn new(world: &Rc<World>, number: P, store: Store, loaded: Loaded, stepper: Stepper) -> Rc<Self> {
+        let process = Rc::new(Self {
+            world: Rc::clone(world),
+            number,
+            epoch: stepper.epoch(),
+            pool: RefCell::new(Pool::new(Policy::default())),
+            store,
+            stepper: RefCell::new(Some(stepper)),
+            cards: RefCell::default(),
+            lease_wanted: Notify::new(),
+            probe_wanted: Notify::new(),
+            settle_wanted: Notify::new(),
+            freed: Notify::new(),
+            look: Notify::new(),
+            changing_limits: Mutex::default(),
+            books: Mutex::default(),
+            under_way: Cell::new(0),
+            dead: Cell::new(false),
+            draining: Cell::new(false),
+            buried: Cell::new(false),
+            turn_planned: Cell::new(false),
+            old_turn_planned: Cell::new(false),
+            unwritten_since: Cell::new(None),
+            touched: RefCell::default(),
+        });
+        for stored in loaded.keys {
+            process.seat(stored);
+        }
+        process
+    }
+
+    /// A client request comes in.
+    pub fn receives(self: &Rc<Self>, request: impl Future<Output = ()> + 'static) {
+        let under_way = UnderWay::new(self);
+        self.world.tasks.spawn(Self::REQUESTS(self.number), async move {
+            let _under_way = under_way;
+            request.await;
+        });
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.world.machine.settings
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.world.clock.now()
+    }
+
+    pub fn roll(&self) -> u64 {
+        self.world.dice(crate::dice::Dice::next)
+    }
+
+    /// Use the pool; `key` is the one whose money may change.
+    pub fn pool_on<T>(&self, key: KeyId, act: impl FnOnce(&mut Pool) -> T) -> T {
+        self.touched.borrow_mut().push(key);
+        act(&mut self.pool.borrow_mut())
+    }
+
+    pub fn pool<T>(&self, act: impl FnOnce(&mut Pool) -> T) -> T {
+        act(&mut self.pool.borrow_mut())
+    }
+
+    pub fn seat(&self, stored: StoredKey) {
+        let StoredKey { id, key, spent, purse, .. } = stored;
+        let NewKey { credential, label, account, limits, state, .. } = key;
+        let upstream = label.and_then(|label| label.parse().ok()).expect("every key's label is its account");
+        self.cards.borrow_mut().insert(id, upstream);
+        let now = self.now();
+        self.pool_on(id, |pool| {
+            pool.insert(id, credential, account, state, spent, now);
+            if pool.set_limits(id, Arc::new(limits), now) {
+                pool.sync_purse(id, purse, now);
+            }
+        });
+    }
+
+    /// The key's account at the upstream, while the key is there.
+    pub fn account(&self, key: KeyId) -> Option<usize> {
+        self.cards.borrow().get(&key).copied()
+    }
+
+    /// A choice was not used: what was taken for it is given back.
+    pub fn unsent(&self, chosen: &Chosen) {
+        let (held, now) = (chosen.hold.map(|hold| hold.amount), self.now());
+        self.pool_on(chosen.key, |pool| {
+            if chosen.trial {
+                pool.trial_over(chosen.key);
+            }
+            pool.ended(chosen.key, held, Ended::Unsent, now);
+        });
+        self.freed.notify_waiters();
+    }
+
+    /// Book an attempt; the figures that are kept in memory follow.
+    pub fn book(&self, entry: Entry, slot: Slot) {
+        let how = match entry.cost {
+            Cost::Known(amount) => Ended::Cost(amount),
+            Cost::Unknown => Ended::Suspended,
+        };
+        let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
+        if unknown
+            && self.world.broken == Some(Broken::BooksTwice)
+            && let Some(again) = self.store.slot()
+        {
+            again.book(Entry { attempt: entry.attempt + 1, ..entry.clone() });
+        }
+        self.pool_on(entry.key, |pool| {
+            pool.ended(entry.key, entry.held, how, entry.at);
+            slot.book(entry);
+        });
+        self.freed.notify_waiters();
+        if unknown {
+            self.settle_wanted.notify_one();
+        }
+        if strict {
+            self.lease_wanted.notify_one();
+        }
+    }
+
+    /// A probe, begun at `asked_at`, found something out. What is older than the key's present state is not listened to.
+    pub fn evidence(&self, key: KeyId, evidence: &Evidence, asked_at: Timestamp) {
+        let (now, roll) = (self.now(), self.roll());
+        let changed = self.pool_on(key, |pool| {
+            let listened = pool.state(key).is_some_and(|state| state.since <= asked_at);
+            if listened { pool.evidence(key, evidence, now, roll) } else { Vec::new() }
+        });
+        self.saved(&changed);
+    }
+
+    /// Make changed states durable.
+    pub fn saved(&self, changed: &[KeyId]) {
+        for key in changed {
+            if let Some(state) = self.pool(|pool| pool.state(*key).cloned()) {
+                self.store.save_state(*key, state);
+            }
+        }
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.stepper.borrow().as_ref().is_some_and(Stepper::has_work)
+    }
+
+    /// One turn of the store's writer. `old`: attempts under way have grown old.
+    pub fn turn(&self, old: bool) {
+        let fault = self.world.machine.fault(&self.world);
+        if let Some(stepper) = self.stepper.borrow_mut().as_mut() {
+            match fault {
+                Some(fault) => stepper.step_failing(fault),
+                None if old => stepper.step(),
+                None => stepper.step_at_once(),
+            }
+        }
+        if old || fault.is_some() {
+            self.unwritten_since.set(None);
+        }
+        match fault {
+            Some(fault) => {
+                let durable = fault == potluck::store::Fault::Durable;
+                self.world.stats.borrow_mut().failed_commits += 1;
+                self.world.tell(Event::CommitFails { process: self.number, durable });
+            }
+            None => {
+                self.world.stats.borrow_mut().commits += 1;
+                self.world.tell(Event::Commit { process: self.number, old_attempts: old });
+            }
+        }
+        judge::look(&self.world);
+    }
+
+    /// As kill -9 does it.
+    pub fn crash(&self) {
+        self.world.tell(Event::Crash { process: self.number });
+        self.world.stats.borrow_mut().crashes += 1;
+        self.dead.set(true);
+        self.leave(|stepper| {
+            stepper.crash();
+            0
+        });
+    }
+
+    /// The store is closed, whatever is still under way. The caller has stopped what it wanted to stop.
+    pub fn close(&self) {
+        self.leave(Stepper::close);
+        judge::look(&self.world);
+    }
+
+    fn leave(&self, end: impl FnOnce(Stepper) -> usize) {
+        let stepper = self.stepper.borrow_mut().take();
+        let unwritten = stepper.map_or(0, end);
+        if !self.dead.replace(true) {
+            self.world.tell(Event::Closed { process: self.number, unwritten });
+        }
+        self.world.judge.borrow_mut().process_is_gone(self.epoch);
+        for owner in [Self::REQUESTS, Self::SERVICES, Self::DISK] {
+            self.world.tasks.end(owner(self.number));
+        }
+        self.world.machine.gone(self.number);
+    }
+}
+
+/// A client request under way.
+struct UnderWay(Rc<Process>);
+
+impl UnderWay {
+    fn new(process: &Rc<Process>) -> Self {
+        process.under_way.set(process.under_way.get() + 1);
+        Self(Rc::clone(process))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get() - 1);
+    }
+}
+
+/// Pico-dollars of the books.
+pub fn usd(pico: i128) -> Usd {
+    Usd::from_pico(i64::try_from(pico).unwrap())
+}
