@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::sync::Mutex;
 
 use super::rounds::until_stopped;
 use crate::config;
 use crate::money::PriceList;
 use crate::origin::{AskError, Bounds};
-use crate::pot::Pot;
+use crate::pot::{Expected, Pot};
 use crate::upstream::{MODELS_TARGET, NoModels, parse_models};
 
 /// The whole list has about a megabyte.
@@ -26,6 +27,8 @@ pub struct PriceRefresher {
     pot: Arc<Pot>,
     refresh: Duration,
     max_age: Duration,
+    /// From before the first request is served, so that none is refused because it came first.
+    first: Mutex<Option<Expected>>,
 }
 
 /// Why there is no newer list.
@@ -42,13 +45,17 @@ enum Failed {
 impl PriceRefresher {
     /// A refresher for this pot (`prices.refresh_ms`, `prices.max_age_ms`).
     pub fn new(pot: Arc<Pot>, settings: &config::Prices) -> Self {
-        Self { pot, refresh: settings.refresh, max_age: settings.max_age }
+        let first = Mutex::new(Some(pot.prices().expect()));
+        Self { pot, refresh: settings.refresh, max_age: settings.max_age, first }
     }
 
     async fn rounds(&self) {
         let mut retry = RETRY_FIRST;
+        let mut expected = self.first.lock().await.take();
         loop {
-            let pause = match Box::pin(self.fetch()).await {
+            let expectation = expected.take().unwrap_or_else(|| self.pot.prices().expect());
+            let fetched = Box::pin(self.fetch()).await;
+            let pause = match fetched {
                 Ok(list) => {
                     self.pot.prices().publish(&list);
                     retry = RETRY_FIRST;
@@ -63,6 +70,7 @@ impl PriceRefresher {
                     pause
                 }
             };
+            drop(expectation);
             self.wait(pause).await;
         }
     }

@@ -67,6 +67,11 @@ pub enum Unbounded {
 }
 
 impl Unbounded {
+    /// Whether the same request may have a bound in a moment: the upstream did not say just now what it charges.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::OldPrices | Self::NoProviders(_))
+    }
+
     /// A client's own word for a message: its beginning, if it is very long.
     pub(crate) fn word(text: &str) -> Box<str> {
         text.get(..text.floor_char_boundary(WORD_MAX_BYTES)).unwrap_or_default().into()

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 pub use attempt::{Attempt, Begun, Call, Progress};
-pub use prices::Prices;
+pub use prices::{Expected, Prices};
 pub use view::{
     AdminError, CapView, DonateError, Donated, Donation, KeyMoney, KeyRef, KeyView, Overview, Readiness, SettleError,
     Withdrawn,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::money::{PriceList, Unbounded};
@@ -17,7 +18,7 @@ use crate::upstream::{Spending, parse_providers, providers_target};
 
 /// Providers' prices are looked up again after so long.
 const LEARN_EVERY: Duration = Duration::from_secs(10 * 60);
-/// How long a request waits for them, whatever number of models it allows.
+/// How long a request waits for prices, whatever number of models it allows.
 const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers about providers have a few kilobytes each.
 const ANSWERS_MAX_BYTES: usize = 8 << 20;
@@ -25,13 +26,22 @@ const ANSWERS_MAX_BYTES: usize = 8 << 20;
 /// The holder of the price list.
 pub struct Prices {
     list: ArcSwap<PriceList>,
+    /// Whether a newer list is on its way.
+    expected: watch::Sender<bool>,
     answers: PublicCache,
 }
 
 impl Prices {
     /// No prices yet; providers are asked about at `origin`.
     pub fn new(origin: Arc<Origin>) -> Self {
-        Self { list: ArcSwap::default(), answers: PublicCache::new(origin, ANSWERS_MAX_BYTES) }
+        let answers = PublicCache::new(origin, ANSWERS_MAX_BYTES);
+        Self { list: ArcSwap::default(), expected: watch::Sender::new(false), answers }
+    }
+
+    /// A newer list is on its way until the value returned is dropped: who needs a current one and has none waits for it.
+    pub fn expect(self: &Arc<Self>) -> Expected {
+        self.expected.send_replace(true);
+        Expected(Arc::clone(self))
     }
 
     /// The list as it is.
@@ -51,7 +61,11 @@ impl Prices {
     /// [`Unbounded::NoProviders`]: nobody can say what the request may cost.
     pub async fn list_for(&self, spending: &Spending, clock: &Clock) -> Result<Arc<PriceList>, Unbounded> {
         // What is found out in time counts; the rest is on its way for the next request.
-        let _in_time = tokio::time::timeout(LEARN_TIMEOUT, self.learn_missing(spending, clock)).await;
+        let learn = async {
+            self.wait_for_expected(clock).await;
+            self.learn_missing(spending, clock).await;
+        };
+        let _in_time = tokio::time::timeout(LEARN_TIMEOUT, learn).await;
         let (list, now) = (self.list(), clock.now());
         // What was learned is good for as long as the list is.
         let since = now.before(list.max_age());
@@ -59,6 +73,15 @@ impl Prices {
         match spending.models().iter().find(|name| unknown(name)) {
             Some(name) if list.is_current(now) => Err(Unbounded::NoProviders(Unbounded::word(name))),
             _ => Ok(list),
+        }
+    }
+
+    /// At the start, and after a time without an upstream, the list is a moment away.
+    async fn wait_for_expected(&self, clock: &Clock) {
+        if !self.list().is_current(clock.now()) {
+            let mut expected = self.expected.subscribe();
+            // The sender is in `self`, so the wait ends with the list's arrival or failure.
+            drop(expected.wait_for(|expected| !expected).await);
         }
     }
 
@@ -90,6 +113,17 @@ impl Prices {
         };
         let now = clock.now();
         self.list.rcu(|list| list.with_providers(id, &prices, now));
+    }
+}
+
+/// The expectation of a newer price list.
+#[derive(Debug)]
+#[must_use = "the list is expected until this is dropped"]
+pub struct Expected(Arc<Prices>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.expected.send_replace(false);
     }
 }
 

@@ -113,6 +113,7 @@ impl Refusal {
             Self::UpstreamUnreachable | Self::UpstreamBroken => 502,
             Self::UpstreamTimeout => 504,
             Self::TooDear { .. } => 402,
+            Self::Unbounded(why) if why.is_passing() => 503,
             Self::Unbounded(_) => 400,
             Self::NoKey { reason: NoKey::TooDear { .. }, .. } => 402,
             Self::NoKey { reason: NoKey::Unbounded, .. } => 400,
@@ -137,6 +138,7 @@ impl Refusal {
                 NoKey::ModelNotAllowed => "model_not_allowed",
             },
             Self::TooDear { .. } => "request_too_dear",
+            Self::Unbounded(why) if why.is_passing() => "prices_unknown",
             Self::Unbounded(_) => "cost_unbounded",
             Self::OutOfAttempts => "out_of_attempts",
             Self::Route(RouteRefusal::NotFound) => "not_found",
@@ -207,6 +209,7 @@ impl Refusal {
             }
             Self::BodyBudget | Self::LedgerFull => Some(BUSY_RETRY_S),
             Self::UpstreamUnreachable => Some(UPSTREAM_RETRY_S),
+            Self::Unbounded(why) if why.is_passing() => Some(UPSTREAM_RETRY_S),
             _ => None,
         }
     }

@@ -1,11 +1,13 @@
 //! Prices: fetched without a key, kept while the upstream is away, and bounds that no bill passes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use potluck::money::{Unbounded, Usd, worst_cost};
+use potluck::money::{PriceList, Unbounded, Usd, worst_cost};
+use potluck::pot::Prices;
 use potluck::simulator::{Pico, Play, Script};
-use potluck::upstream::{Endpoint, Spending};
+use potluck::upstream::{Endpoint, Spending, parse_models};
 use serde_json::{Value, json};
 
 use crate::support::{Ask, House, MODEL};
@@ -152,4 +154,40 @@ async fn a_greedy_upstream_bills_no_more_than_the_bound() {
         let greedy = ["perplexity", "auto", "free"].iter().all(|model| !shown.contains(model));
         assert!(!greedy || held < 2 * billed + 20_000_000_000, "{billed} billed, {held} held: {shown}");
     }
+}
+
+async fn assert_pending<T: std::fmt::Debug>(waiting: &mut (impl Future<Output = T> + Unpin)) {
+    tokio::select! {
+        biased;
+        early = waiting => panic!("did not wait: {early:?}"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_comes_before_the_first_list_waits_for_it_or_for_its_failure() {
+    let house = House::new(0, "").await;
+    let prices = Arc::new(Prices::new(Arc::clone(house.pot.origin())));
+    let asked = plain("some/model");
+    let bound = async || {
+        let list = prices.list_for(&asked, &house.clock).await?;
+        worst_cost(&asked, &list, house.clock.now(), None)
+    };
+    assert_eq!(bound().await, Err(Unbounded::OldPrices), "nothing is on its way: nothing to wait for");
+
+    let expected = prices.expect();
+    let mut waiting = Box::pin(bound());
+    assert_pending(&mut waiting).await;
+    drop(expected);
+    assert_eq!(waiting.await, Err(Unbounded::OldPrices), "it did not come");
+
+    let expected = prices.expect();
+    let mut waiting = Box::pin(bound());
+    assert_pending(&mut waiting).await;
+    let listed =
+        json!({"data": [{"id": "free/model", "context_length": 1000, "pricing": {"prompt": "0", "completion": "0"}}]});
+    let models = parse_models(listed.to_string().as_bytes()).unwrap();
+    prices.publish(&PriceList::new(models, house.clock.now(), Duration::from_secs(60)));
+    drop(expected);
+    assert_eq!(waiting.await, Err(Unbounded::NoPrice("some/model".into())), "it has come, without that model");
 }
