@@ -57,6 +57,25 @@ fn outcome(row: &Row<'_>, at: usize) -> rusqlite::Result<Outcome> {
     Outcome::from_name(row.get_ref(at)?.as_str()?).ok_or_else(|| column::odd(at, "an outcome"))
 }
 
+/// Add the lines of a potluck that knew no such sums: those without a link. Once, when it is gone.
+pub(super) fn add_unchained(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "INSERT INTO day_models \
+             SELECT day, key, coalesce(model, ''), 0, outcome, sum(opens), sum(kind = 0), sum(coalesce(prompt, 0)), \
+                    sum(coalesce(completion, 0)), sum(coalesce(cached, 0)), sum(coalesce(reasoning, 0)), \
+                    sum(coalesce(pico, 0)), sum(coalesce(byok, 0)), 0, 0 \
+             FROM entries WHERE chain IS NULL GROUP BY day, key, coalesce(model, ''), outcome \
+             ON CONFLICT (day, key, model, client, outcome) DO UPDATE SET \
+                 requests = requests + excluded.requests, attempts = attempts + excluded.attempts, \
+                 prompt = prompt + excluded.prompt, completion = completion + excluded.completion, \
+                 cached = cached + excluded.cached, reasoning = reasoning + excluded.reasoning, \
+                 pico = pico + excluded.pico, byok = byok + excluded.byok",
+            [],
+        )
+        .map(drop)
+}
+
 /// A row of `day_models` or `rolled_up`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cell {

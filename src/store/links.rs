@@ -16,6 +16,7 @@ pub(super) struct Links<'c> {
     /// From the first line on; otherwise from some line on, and only the keys that come along are looked at.
     whole: bool,
     unchained_until: i64,
+    room: Vec<u8>,
     keys: BTreeMap<KeyId, Chain>,
 }
 
@@ -32,8 +33,9 @@ struct Chain {
 impl<'c> Links<'c> {
     /// Begin with the first line, or with that of a day.
     pub(super) fn begin(connection: &'c Connection, day: Option<Day>) -> rusqlite::Result<Self> {
-        let unchained_until = unchained_until(connection)?;
-        let mut links = Self { connection, whole: day.is_none(), unchained_until, keys: BTreeMap::new() };
+        let unchained_until = unchained_until(connection)?.unwrap_or(i64::MAX);
+        let mut links =
+            Self { connection, whole: day.is_none(), unchained_until, room: Vec::new(), keys: BTreeMap::new() };
         if links.whole {
             let mut chains = connection.prepare("SELECT key, start, head FROM chains")?;
             let mut rows = chains.query([])?;
@@ -55,7 +57,7 @@ impl<'c> Links<'c> {
         let follows = match row.get::<_, Option<Link>>(WIDTH) {
             Ok(None) => line.id <= self.unchained_until,
             Ok(Some(link)) => {
-                let due = link_of_row(&chain.last, row)?;
+                let due = link_of_row(&mut self.room, &chain.last, row)?;
                 chain.last = link;
                 link == due
             }

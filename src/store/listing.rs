@@ -19,8 +19,8 @@ use super::row::Line;
 
 /// Lines on a page.
 const LINES_MAX: usize = 1000;
-/// Lines read for a page: some ten milliseconds, for which nobody else can ask anything.
-const READ_MAX: usize = 10_000;
+/// Lines read for a page: some fifty milliseconds in a ledger of ten million, for which nobody else can ask anything.
+const READ_MAX: usize = 5_000;
 
 /// Which index leads to the lines. What else is asked for is looked for in each line.
 #[derive(Clone, Copy)]

@@ -14,7 +14,7 @@ use crate::clock::Day;
 use crate::money::{Basis, Outcome};
 use crate::pool::KeyId;
 
-use super::column;
+use super::{cells, column};
 
 /// The columns that the chain is made over, in its order. Never change one's place.
 pub(super) const COLUMNS: &str = "id, kind, request, attempt, opens, at, day, key, account, client, endpoint, model, \
@@ -120,31 +120,33 @@ impl<'a> Line<'a> {
     }
 }
 
-fn link<'a>(previous: &Link, values: impl IntoIterator<Item = ValueRef<'a>>) -> Link {
-    let mut hash = Sha256::new();
-    hash.update(previous);
+/// `room` is to work in: a hash over one piece costs less than over many.
+fn link<'a>(room: &mut Vec<u8>, previous: &Link, values: impl IntoIterator<Item = ValueRef<'a>>) -> Link {
+    room.clear();
+    room.extend_from_slice(previous);
     for (column, value) in (0u8..).zip(values) {
-        let (kind, bytes): (u8, &[u8]) = match &value {
-            ValueRef::Null => continue,
-            ValueRef::Integer(number) => (1, &number.to_le_bytes()),
-            ValueRef::Real(number) => (2, &number.to_le_bytes()),
-            ValueRef::Text(text) => (3, text),
-            ValueRef::Blob(bytes) => (4, bytes),
+        let mut put = |kind: u8, parts: [&[u8]; 2]| {
+            room.extend_from_slice(&[column, kind]);
+            parts.iter().for_each(|part| room.extend_from_slice(part));
         };
-        hash.update([column, kind]);
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
+        match value {
+            ValueRef::Null => {}
+            ValueRef::Integer(number) => put(1, [&number.to_le_bytes(), &[]]),
+            ValueRef::Real(number) => put(2, [&number.to_le_bytes(), &[]]),
+            ValueRef::Text(text) => put(3, [&(text.len() as u64).to_le_bytes(), text]),
+            ValueRef::Blob(blob) => put(4, [&(blob.len() as u64).to_le_bytes(), blob]),
+        }
     }
-    hash.finalize().into()
+    Sha256::digest(room).into()
 }
 
 /// The chain value that a row, selected with [`COLUMNS`] in front, must have after `previous`.
-pub(super) fn link_of_row(previous: &Link, row: &Row<'_>) -> rusqlite::Result<Link> {
+pub(super) fn link_of_row(room: &mut Vec<u8>, previous: &Link, row: &Row<'_>) -> rusqlite::Result<Link> {
     let mut values = [ValueRef::Null; WIDTH];
     for (at, value) in values.iter_mut().enumerate() {
         *value = row.get_ref(at)?;
     }
-    Ok(link(previous, values))
+    Ok(link(room, previous, values))
 }
 
 const INSERT: &str = "INSERT INTO entries (id, kind, request, attempt, opens, at, day, key, account, client, endpoint, \
@@ -156,6 +158,7 @@ const INSERT: &str = "INSERT INTO entries (id, kind, request, attempt, opens, at
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     by_key: BTreeMap<KeyId, Link>,
+    room: Vec<u8>,
 }
 
 impl Heads {
@@ -167,7 +170,7 @@ impl Heads {
             None => head(connection, line.key)?.unwrap_or(BEGINNING),
         };
         let values = line.values();
-        let next = link(&head, values);
+        let next = link(&mut self.room, &head, values);
         let bound = values.into_iter().chain([ValueRef::Blob(&next)]).map(ToSqlOutput::Borrowed);
         let inserted = connection.prepare_cached(INSERT)?.execute(params_from_iter(bound))?;
         if inserted == 1 {
@@ -199,24 +202,20 @@ fn head(connection: &Connection, key: KeyId) -> rusqlite::Result<Option<Link>> {
 /// Rows without a link are from before there were any, or from a potluck that knew none and wrote on during an upgrade.
 /// Whoever is alone with the file has none of those beside it: rows without a link end here.
 pub(super) fn end_of_unchained(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("SELECT coalesce(max(id), 0) FROM entries")?
-        .query_row([], |row| row.get(0))
-        .and_then(|last: i64| {
-            connection
-                .prepare_cached("INSERT INTO meta (name, value) VALUES ('unchained_until', ?1) ON CONFLICT DO NOTHING")?
-                .execute((last.to_le_bytes(),))
-        })
-        .map(drop)
+    let last: i64 =
+        connection.prepare_cached("SELECT coalesce(max(id), 0) FROM entries")?.query_row([], |row| row.get(0))?;
+    let ended = connection
+        .prepare_cached("INSERT INTO meta (name, value) VALUES ('unchained_until', ?1) ON CONFLICT DO NOTHING")?
+        .execute((last.to_le_bytes(),))?;
+    if ended == 1 { cells::add_unchained(connection) } else { Ok(()) }
 }
 
-/// The last row that may be without a link.
-pub(super) fn unchained_until(connection: &Connection) -> rusqlite::Result<i64> {
-    let last = connection
+/// The last row that may be without a link; `None` while there may be more of them.
+pub(super) fn unchained_until(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection
         .prepare_cached("SELECT value FROM meta WHERE name = 'unchained_until'")?
         .query_row([], |row| row.get(0).map(i64::from_le_bytes))
-        .optional()?;
-    Ok(last.unwrap_or(i64::MAX))
+        .optional()
 }
 
 #[cfg(test)]
@@ -225,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_value_and_its_place_are_part_of_a_link() {
-        let of = |values: &[ValueRef<'_>]| link(&BEGINNING, values.iter().copied());
+        let of = |values: &[ValueRef<'_>]| link(&mut Vec::new(), &BEGINNING, values.iter().copied());
         let all = [
             of(&[]),
             of(&[ValueRef::Integer(1)]),
@@ -235,7 +234,7 @@ mod tests {
             of(&[ValueRef::Text(b"ab"), ValueRef::Text(b"c")]),
             of(&[ValueRef::Text(b"a"), ValueRef::Text(b"bc")]),
             of(&[ValueRef::Blob(b"a"), ValueRef::Text(b"bc")]),
-            link(&[1; 32], [ValueRef::Integer(1)]),
+            link(&mut Vec::new(), &[1; 32], [ValueRef::Integer(1)]),
         ];
         for (at, one) in all.iter().enumerate() {
             assert!(all.iter().skip(at + 1).all(|other| other != one), "{at}");

@@ -1,6 +1,7 @@
 -- Limits, leases, open attempts, sums by model, and a chain through each key's lines.
 --
--- A step-1 process may go on writing during an upgrade: its lines have no chain, and entries_of_old sums them up.
+-- A step-1 process may go on writing during an upgrade: its lines have no chain. They are summed up in day_models when it is
+-- gone: a trigger that did it at once would make each insert keep a copy of every page it touches, for ever.
 
 ALTER TABLE keys ADD COLUMN cap_day INTEGER;
 ALTER TABLE keys ADD COLUMN cap_week INTEGER;
@@ -118,25 +119,6 @@ CREATE TABLE rolled_up (
     by_estimate INTEGER NOT NULL,
     PRIMARY KEY (day, key, model, client, outcome)
 ) STRICT, WITHOUT ROWID;
-
-INSERT INTO day_models
-SELECT day, key, coalesce(model, ''), 0, outcome, sum(opens), sum(kind = 0), sum(coalesce(prompt, 0)),
-       sum(coalesce(completion, 0)), sum(coalesce(cached, 0)), sum(coalesce(reasoning, 0)), sum(coalesce(pico, 0)),
-       sum(coalesce(byok, 0)), 0, 0
-FROM entries GROUP BY day, key, coalesce(model, ''), outcome;
-
-CREATE TRIGGER entries_of_old AFTER INSERT ON entries WHEN new.chain IS NULL
-BEGIN
-    INSERT INTO day_models VALUES (
-        new.day, new.key, coalesce(new.model, ''), 0, new.outcome, new.opens, new.kind = 0, coalesce(new.prompt, 0),
-        coalesce(new.completion, 0), coalesce(new.cached, 0), coalesce(new.reasoning, 0), coalesce(new.pico, 0),
-        coalesce(new.byok, 0), 0, 0)
-    ON CONFLICT (day, key, model, client, outcome) DO UPDATE SET
-        requests = requests + excluded.requests, attempts = attempts + excluded.attempts,
-        prompt = prompt + excluded.prompt, completion = completion + excluded.completion,
-        cached = cached + excluded.cached, reasoning = reasoning + excluded.reasoning,
-        pico = pico + excluded.pico, byok = byok + excluded.byok;
-END;
 
 -- Through each key's lines runs a chain of hashes. start: what its first line that is still there follows on (zeros at the
 -- very first); head: its last line's.

@@ -71,14 +71,13 @@ async fn a_first_file_is_taken_over_while_its_potluck_still_writes() {
     store.flush().await.expect("durable");
     balanced(&store).await;
     assert_eq!(store.verify_totals(Some(NOON.day())).await.expect("readable"), []);
+    // From now on nobody else writes; a line without a link is somebody's forgery.
+    store.bury().await.expect("written");
+    balanced(&store).await;
     let lines = store.summary(LedgerFilter::default()).await.expect("readable");
     let shown: Vec<_> =
         lines.iter().map(|line| (line.model.as_deref(), line.sums.attempts, line.sums.amount.as_pico())).collect();
     assert_eq!(shown, [(None, 1, 2), (Some("a/b"), 2, 47), (Some("some/model"), 2, 1100)]);
-
-    // From now on nobody else writes; a line without a link is somebody's forgery.
-    store.bury().await.expect("written");
-    balanced(&store).await;
     old.execute_batch(&old_line(6, 1, Some(-900), None)).expect("written");
     let found = store.verify_totals(None).await.expect("readable");
     assert!(found.iter().any(|found| matches!(found.kind, ImbalanceKind::Chain { line: Some(7) })), "{found:?}");
