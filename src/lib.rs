@@ -16,5 +16,6 @@ pub mod secret;
 pub mod server;
 pub mod simulator;
 pub mod store;
+mod tapped;
 pub mod telemetry;
 pub mod upstream;

@@ -8,6 +8,7 @@ mod address;
 mod ask;
 mod cache;
 mod error;
+mod gather;
 mod peer;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ pub use address::Addresses;
 pub use ask::{AskError, Asked, Bounds};
 pub use cache::{Cached, PublicCache};
 pub use error::{ConnectError, ConnectFailure, OriginError};
+use gather::Gather;
 use peer::{Purpose, Route};
 
 use crate::config::Upstream;
@@ -51,6 +53,18 @@ pub struct OriginSession {
     /// body, so the connection must not be used again.
     pub request_whole: bool,
     route: Route,
+}
+
+impl OriginSession {
+    /// Let what is written wait, to leave in one piece with what is written after [`OriginSession::let_go`].
+    pub fn hold(&self) {
+        Gather::hold(&self.http, true);
+    }
+
+    /// What waits leaves with the next write that ends in a flush.
+    pub fn let_go(&self) {
+        Gather::hold(&self.http, false);
+    }
 }
 
 /// The upstream.
@@ -207,7 +221,7 @@ impl Transport {
                 } else {
                     (transport.new_stream(route).await?, false)
                 };
-                Ok((HttpSession::H1(Http1Session::new_with_options(stream, route)), reused))
+                Ok((HttpSession::H1(Http1Session::new_with_options(Gather::wrap(stream), route)), reused))
             }
             Self::H2(connector) => connector.get_http_session(route).await,
         }

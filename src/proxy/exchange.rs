@@ -71,7 +71,7 @@ impl Proxy {
         let call = Arc::new(Call { request, endpoint, model: facts.model.clone() });
         let inference =
             Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole, quote: None, clamped: false };
-        Box::pin(inference.serve(session)).await
+        inference.serve(session).await
     }
 
     async fn give_body_fault(
@@ -224,7 +224,11 @@ impl Inference<'_> {
     /// The most this request may cost, where any key's limits make that matter.
     async fn quoted(&self, session: &ServerSession) -> Option<Quote> {
         let pot = &self.proxy.pot;
-        Box::pin(Quote::of(pot, session, self.endpoint, &self.body, self.proxy.limits.default_bound)).await
+        if !pot.has_strict() {
+            return None;
+        }
+        let quote = Quote::of(pot, session, self.endpoint, &self.body, self.proxy.limits.default_bound);
+        Some(Box::pin(quote).await)
     }
 
     /// Ask for no more than the richest key affords, once, where the operator wants that rather than a refusal.

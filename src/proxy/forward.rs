@@ -223,16 +223,19 @@ async fn send(
     body: Option<Bytes>,
     last: impl FnOnce(),
 ) -> pingora::Result<bool> {
-    let http = &mut upstream.http;
     let mut rest = body.unwrap_or_default();
     if rest.is_empty() {
         last();
+        let http = &mut upstream.http;
         http.write_request_header(head).await?;
         http.write_request_body(rest, true).await?;
         http.finish_request_body().await?;
         return Ok(true);
     }
-    http.write_request_header(head).await?;
+    upstream.hold();
+    upstream.http.write_request_header(head).await?;
+    upstream.let_go();
+    let http = &mut upstream.http;
     while rest.len() > SLICE {
         let slice = rest.split_to(SLICE);
         http.write_request_body(slice, false).await?;

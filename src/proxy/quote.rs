@@ -19,7 +19,7 @@ pub(super) struct Quote {
 }
 
 impl Quote {
-    /// Work it out, where any key's money is limited; otherwise nobody needs to know. Waits for the upstream where a model's
+    /// Work it out. Waits for the upstream where a model's
     /// prices are not known yet.
     pub(super) async fn of(
         pot: &Pot,
@@ -27,10 +27,7 @@ impl Quote {
         endpoint: Endpoint,
         body: &HeldBody,
         default: Option<Usd>,
-    ) -> Option<Self> {
-        if !pot.has_strict() {
-            return None;
-        }
+    ) -> Self {
         let spending = Spending::read(endpoint, &session.req_header().headers, &body.bytes);
         let known = pot.prices().list_for(&spending, pot.clock()).await;
         let prices = known.as_ref().map_or_else(|_| pot.prices().list(), Arc::clone);
@@ -38,7 +35,7 @@ impl Quote {
             Ok(prices) => worst_cost(&spending, &prices, pot.clock().now(), default),
             Err(why) => default.ok_or(why),
         };
-        Some(Self { spending, prices, cost })
+        Self { spending, prices, cost }
     }
 
     /// For the choice of a key.

@@ -4,32 +4,22 @@
 //! before Pingora gets it. The wrapper passes everything on as it is; while a chunked body is read, it follows the framing
 //! (`chunks`), and a read that brings an ambiguous byte fails. Bodies are read whole before anything is sent up.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use http::header::TRANSFER_ENCODING;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::chunks::{Ambiguous, Chunks, HeadEnd};
+use crate::tapped::{Tap, Tapped};
 
-/// A wrapped connection.
-pub struct Wire {
-    stream: Stream,
-    /// Told what comes next through the session, which lends the connection only; reading has it to itself and does not lock.
-    watch: Mutex<Watch>,
-}
+/// Looks at what is read. Told what comes next through the session, which lends the connection only; reading has it to
+/// itself and does not lock.
+pub struct Wire(Mutex<Watch>);
 
 /// What is looked at.
 #[derive(Debug)]
@@ -65,17 +55,17 @@ impl Watch {
 impl Wire {
     /// Wrap a connection before its first byte is read.
     pub fn wrap(stream: Stream) -> Stream {
-        Box::new(Self { stream, watch: Mutex::new(Watch::Nothing) })
+        Tapped::wrap(stream, Self(Mutex::new(Watch::Nothing)))
     }
 
-    /// The connection under a session, where it has one of its own (HTTP/1).
+    /// Of the connection under a session, where it has one of its own (HTTP/1).
     fn under(session: &ServerSession) -> Option<&Self> {
         let ServerSession::H1(session) = session else { return None };
-        (**session.stream()).as_any().downcast_ref()
+        Tapped::tap(session.stream())
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,114 +108,18 @@ pub fn is_ambiguous(session: &ServerSession) -> bool {
     Wire::under(session).is_some_and(|wire| matches!(*wire.watch(), Watch::Refused))
 }
 
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+impl Tap for Wire {
+    const WRITES: bool = false;
+
+    fn poll_read(&mut self, stream: &mut Stream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let watch = this.watch.get_mut().unwrap_or_else(PoisonError::into_inner);
+        ready!(Pin::new(stream).poll_read(cx, buf))?;
+        let watch = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Err(ambiguous) = watch.see(buf.filled().get(before..).unwrap_or_default()) {
             *watch = Watch::Refused;
             buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, ambiguous)));
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
-#[async_trait]
-impl Shutdown for Wire {
-    async fn shutdown(&mut self) {
-        Shutdown::shutdown(&mut *self.stream).await;
-    }
-}
-
-impl UniqueID for Wire {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for Wire {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Wire {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Wire {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Wire {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
-
-#[async_trait]
-impl Peek for Wire {
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.stream.try_peek(buf).await
-    }
-}
-
-impl fmt::Debug for Wire {
-    /// Never the bytes kept.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wire({:?})", self.stream)
     }
 }
