@@ -25,7 +25,9 @@ pub enum Shape {
 impl Shape {
     fn request(self, model: &str) -> Vec<u8> {
         let body = match self {
-            Self::Json => format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}"#),
+            Self::Json => {
+                format!(r#"{{"model":"{model}","max_tokens":100,"messages":[{{"role":"user","content":"hello"}}]}}"#)
+            }
             Self::Stream { .. } => {
                 format!(r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}"#)
             }
@@ -40,6 +42,11 @@ impl Shape {
         .into_bytes()
     }
 
+    /// Whether what it asks for has a price.
+    pub fn is_priced(self) -> bool {
+        matches!(self, Self::Json)
+    }
+
     fn units(self) -> u64 {
         match self {
             Self::Stream { chunks } => chunks as u64,
@@ -50,7 +57,9 @@ impl Shape {
     fn model(self) -> String {
         match self {
             Self::Stream { chunks } => format!("sim/fast-sse-{chunks}"),
-            Self::Json | Self::Big { .. } => "sim/fast-json".to_owned(),
+            // One with a price, for keys with limits.
+            Self::Json => "openai/gpt-4o-mini".to_owned(),
+            Self::Big { .. } => "sim/fast-json".to_owned(),
         }
     }
 }

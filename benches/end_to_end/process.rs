@@ -1,6 +1,6 @@
 //! The processes under test, and what the kernel says about them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,6 +46,8 @@ impl Drop for Simulator {
 pub struct Proxy {
     pub name: &'static str,
     pub address: SocketAddr,
+    /// Its keys have limits, so it serves only what has a price.
+    pub capped: bool,
     child: Child,
     _files: Option<tempfile::TempDir>,
 }
@@ -61,6 +63,29 @@ impl Proxy {
     }
 
     pub fn potluck(simulator: &Simulator) -> Self {
+        Self::pool("potluck", simulator, free_port())
+    }
+
+    /// potluck with caps on its key that are far away: each request is bounded, held and settled.
+    pub fn capped(simulator: &Simulator) -> Self {
+        let admin = free_port();
+        let mut proxy = Self::pool("capped", simulator, admin);
+        proxy.capped = true;
+        let limits = r#"{"limits":{"caps":{"day":1000000,"month":1000000}}}"#;
+        let mut admin = TcpStream::connect(("127.0.0.1", admin)).expect("the admin listener");
+        let ask = format!(
+            "PATCH /keys/openrouter/k1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{limits}",
+            limits.len()
+        );
+        admin.write_all(ask.as_bytes()).expect("asked");
+        let mut answer = String::new();
+        admin.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        proxy
+    }
+
+    fn pool(name: &'static str, simulator: &Simulator, admin: u16) -> Self {
         let (port, dir) = (free_port(), tempfile::tempdir().expect("a directory"));
         let config = dir.path().join("potluck.toml");
         std::fs::write(&config, "[proxy]\nthreads = 1\nconnections_per_address_max = 10000\n").expect("written");
@@ -69,19 +94,20 @@ impl Proxy {
             .arg(&config)
             .env("OPENROUTER_KEYS", &simulator.key)
             .env("POTLUCK_LISTEN", format!("127.0.0.1:{port}"))
-            .env("POTLUCK_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .env("POTLUCK_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
             .env("POTLUCK_UPSTREAM", format!("http://{}/api/v1", simulator.address))
             .env("POTLUCK_DATA_DIR", dir.path().join("data"))
             .env("POTLUCK_LOG", "error")
             .spawn()
             .expect("potluck starts");
-        Self::started("potluck", child, port, Some(dir))
+        await_port(SocketAddr::from(([127, 0, 0, 1], admin)));
+        Self::started(name, child, port, Some(dir))
     }
 
     pub fn started(name: &'static str, child: Child, port: u16, files: Option<tempfile::TempDir>) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         await_port(address);
-        Self { name, address, child, _files: files }
+        Self { name, address, capped: false, child, _files: files }
     }
 
     /// CPU seconds used so far by the process and its children (nginx works in one).
