@@ -1,27 +1,25 @@
 //! Compares what a key was charged, by its own account, with the books: drift, unknown costs, what a crash has lost.
 //!
-//! The prober's question about a key brings its `usage`. It proves something only when nothing was under way on the key
-//! from before the question until after the answer; on a key in use the next question is waited for.
-
-use std::time::Duration;
+//! The prober's question about a key brings its `usage`. It proves something only when the key was quiet
+//! ([`Pot::quiet`]) from before the question until after the answer; on a key in use the next question is waited for.
 
 use super::schedule::Patience;
 use crate::clock::Timestamp;
-use crate::money::{Basis, Books, OpenCost, Reckoned, Tokens, Unaccounted, Usd, reckon};
+use crate::money::{Basis, Books, OpenCost, Reckoned, Tokens, Unaccounted, UsageCheck, Usd, reckon};
 use crate::pool::{Activity, KeyId};
 use crate::pot::Pot;
-use crate::store::{Recovered, Settlement, StaleLease, StoreError, Suspense};
+use crate::store::{Finding, Recovered, Settlement, StaleLease, StoreError, Suspense};
 
-/// Compare `usage`, which the key's answer told, with its books. `before` is what was under way when it was asked.
+/// Compare `usage`, which the key's answer told, with its books. `quiet` is [`Pot::quiet`] as it was when it was asked.
 pub(super) async fn compare(
     pot: &Pot,
     key: KeyId,
     usage: Usd,
-    before: Option<Activity>,
+    quiet: Activity,
     patience: &Patience,
 ) -> Result<(), StoreError> {
-    let quiet = |activity: Option<Activity>| activity.is_some_and(|now| now.in_flight == 0) && activity == before;
-    if !quiet(pot.activity(key)) {
+    let is_quiet = || pot.quiet(key, patience.usage) == Some(quiet);
+    if !is_quiet() {
         return Ok(());
     }
     // Nothing in suspense is settled by anybody else meanwhile.
@@ -31,49 +29,91 @@ pub(super) async fn compare(
     let open = pot.store().suspense_of_key(key).await?;
     let stale: Vec<StaleLease> = pot.store().stale_leases().await?.into_iter().filter(|l| l.key == key).collect();
     let last = pot.store().usage_check(key).await?;
-    if !quiet(pot.activity(key)) {
+    if !is_quiet() {
         return Ok(());
     }
-    let now = pot.clock().now();
-    let costs: Vec<OpenCost> = open.iter().map(|entry| open_cost(entry, patience, now)).collect();
-    let books = Books { now, usage, settled, last, open: &costs, lost: lost(&stale, patience.usage, now) };
-    let Some(reckoned) = reckon(&books) else { return Ok(()) };
-    book(pot, key, &open, &reckoned).await
+    let Some(reckoned) = reckoned(usage, settled, &open, &stale, last, patience, pot.clock().now()) else {
+        return Ok(());
+    };
+    pot.reckon(key, &open, finding(&reckoned)).await
+}
+
+/// What `usage`, asked for while nothing was missing in it, says about a key's books: what was `settled` in all, what is
+/// `open`, and what processes that are gone have left behind. `None`: nothing yet.
+pub fn reckoned(
+    usage: Usd,
+    settled: Usd,
+    open: &[Suspense],
+    stale: &[StaleLease],
+    last: Option<UsageCheck>,
+    patience: &Patience,
+    now: Timestamp,
+) -> Option<Reckoned> {
+    let open: Vec<OpenCost> = open.iter().map(|entry| open_cost(entry, patience, now)).collect();
+    reckon(&Books { now, usage, settled, last, open: &open, lost: lost(stale) })
 }
 
 /// A generation that can be asked about tells its cost better: the key's usage is for what stays silent.
 fn open_cost(entry: &Suspense, patience: &Patience, now: Timestamp) -> OpenCost {
-    let ripe = now.since(entry.opened_at) >= patience.until_usage(entry.generation.is_some());
+    let age = now.since(entry.opened_at);
+    // In days to come: the clock was set back since, and that must not put it off for as long.
+    let ripe = entry.opened_at > now || age >= patience.until_usage(entry.generation.is_some());
     OpenCost { id: entry.id, held: entry.held, ripe }
 }
 
-fn lost(stale: &[StaleLease], patience: Duration, now: Timestamp) -> Option<Unaccounted> {
-    let youngest = stale.iter().map(|lease| lease.since).max()?;
+fn lost(stale: &[StaleLease]) -> Option<Unaccounted> {
     let leased = stale.iter().fold(Usd::ZERO, |sum, lease| sum.saturating_add(lease.amount));
-    Some(Unaccounted {
-        leased,
-        unbounded: stale.iter().any(|lease| lease.unbounded),
-        ripe: now.since(youngest) >= patience,
-    })
+    let unbounded = stale.iter().any(|lease| lease.unbounded);
+    (!stale.is_empty()).then_some(Unaccounted { leased, unbounded })
 }
 
-/// Write down what follows. Each step can be repeated: what is settled stays settled.
-async fn book(pot: &Pot, key: KeyId, open: &[Suspense], reckoned: &Reckoned) -> Result<(), StoreError> {
+/// What follows, as it is to be booked.
+pub fn finding(reckoned: &Reckoned) -> Finding {
     let at = reckoned.check.at;
-    for (id, cost) in &reckoned.settle {
-        let Some(entry) = open.iter().find(|entry| entry.id == *id) else { continue };
-        let found =
-            Settlement { at, cost: *cost, byok: None, tokens: Tokens::default(), model: None, basis: Basis::Usage };
-        pot.settle_suspense(entry, found).await?;
-        tracing::info!(%key, request = %entry.request, %cost, "an unknown cost was found in the key's own usage");
+    let settlement = |cost: Usd| {
+        let (tokens, basis) = (Tokens::default(), Basis::Usage);
+        Settlement { at, cost, byok: None, tokens, model: None, basis }
+    };
+    Finding {
+        settle: reckoned.settle.iter().map(|(id, cost)| (*id, settlement(*cost))).collect(),
+        recovered: reckoned.recovered.map(|amount| Recovered { at, amount, day: at.day(), basis: Basis::Usage }),
+        check: reckoned.check,
     }
-    if let Some(amount) = reckoned.recovered {
-        let found = (amount > Usd::ZERO).then_some(Recovered { at, amount, day: at.day() });
-        pot.store().absolve(key, found).await?;
-        pot.absolved(key, amount, at);
-        tracing::info!(%key, %amount, "what a process that is gone had spent is accounted for");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::RequestId;
+    use crate::upstream::Endpoint;
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_500_000);
+
+    fn ripe(opened_at: Timestamp) -> bool {
+        let entry = Suspense {
+            id: 1,
+            request: RequestId(uuid::Uuid::nil()),
+            attempt: 1,
+            key: KeyId(1),
+            generation: None,
+            endpoint: Endpoint::ChatCompletions,
+            held: Some(Usd::from_pico(5)),
+            opened_at,
+            due_at: None,
+            tries: 0,
+        };
+        let patience =
+            Patience { schedule: [].into(), usage: Duration::from_secs(120), estimate: Duration::from_secs(900) };
+        open_cost(&entry, &patience, NOW).ripe
     }
-    pot.store().save_usage_check(key, reckoned.check).await?;
-    pot.checked(key, &reckoned.check);
-    Ok(())
+
+    #[test]
+    fn a_cost_of_days_to_come_is_ripe() {
+        assert!(!ripe(NOW));
+        assert!(!ripe(NOW.before(Duration::from_secs(119))));
+        assert!(ripe(NOW.before(Duration::from_secs(120))));
+        // It was booked before the clock was set back.
+        assert!(ripe(NOW.after(Duration::from_secs(365 * 86_400))));
+    }
 }

@@ -1,6 +1,7 @@
 //! Looks after the books: what a crash has left, keys whose usage should be compared with them, whether sums and chains
 //! hold, and what is old enough to be rolled up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use pingora::services::background::BackgroundService;
 use super::rounds::until_stopped;
 use super::schedule::Patience;
 use crate::clock::{Day, Timestamp};
+use crate::money::Usd;
+use crate::pool::KeyId;
 use crate::pot::Pot;
-use crate::store::{Claim, ImbalanceKind, StoreError};
+use crate::store::{Claim, ImbalanceKind, StaleLease, StoreError};
 
 /// The longest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -58,8 +61,9 @@ impl Auditor {
             self.pot.bury().await?;
             done.buried = true;
         }
+        self.pot.catch_up().await;
         self.pot.look_at_others().await?;
-        self.ask_about_the_lost(now).await?;
+        self.look_after_the_lost(now).await?;
         if done.verified.is_none_or(|at| now.since(at) >= VERIFY_EVERY || now < at) {
             self.verify(now.day()).await?;
             done.verified = Some(now);
@@ -67,11 +71,18 @@ impl Auditor {
         self.roll_up(done, now.day()).await
     }
 
-    /// Keys that a process which is gone has used have their usage compared, as soon as the upstream must have booked it.
-    async fn ask_about_the_lost(&self, now: Timestamp) -> Result<(), StoreError> {
-        let stale = self.pot.store().stale_leases().await?;
-        let ripe = stale.iter().filter(|lease| now.since(lease.since) >= self.patience.usage).map(|lease| lease.key);
-        self.pot.ask_about(ripe);
+    /// Keys that a process which is gone has used have their usage compared, as soon as the answer can prove something.
+    async fn look_after_the_lost(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut lost = BTreeMap::<KeyId, Vec<StaleLease>>::new();
+        for lease in self.pot.store().stale_leases().await? {
+            lost.entry(lease.key).or_default().push(lease);
+        }
+        self.pot.ask_about(lost.keys().copied().filter(|key| self.pot.quiet(*key, self.patience.usage).is_some()));
+        for (key, leases) in lost {
+            if let Some(amount) = hopeless(&leases, self.pot.has(key), self.patience.estimate, now) {
+                self.pot.estimate_the_lost(key, amount).await?;
+            }
+        }
         Ok(())
     }
 
@@ -106,9 +117,45 @@ impl Auditor {
     }
 }
 
+/// What is booked in place of what processes that are gone had leased of a key, when nobody can tell any more what they spent
+/// of it: the key has left the pool, or its usage has proven nothing in all the time. What nobody can bound stays open on a
+/// key that `is_there`.
+pub fn hopeless(leases: &[StaleLease], is_there: bool, estimate: Duration, now: Timestamp) -> Option<Usd> {
+    let in_time = |lease: &StaleLease| now.since(lease.since) < estimate || lease.unbounded;
+    if is_there && leases.iter().any(in_time) {
+        return None;
+    }
+    Some(leases.iter().fold(Usd::ZERO, |sum, lease| sum.saturating_add(lease.amount)))
+}
+
 #[async_trait]
 impl BackgroundService for Auditor {
     async fn start(&self, shutdown: ShutdownWatch) {
         until_stopped(shutdown, self.rounds()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_500_000);
+    const ESTIMATE: Duration = Duration::from_secs(900);
+
+    fn lease(amount: i64, unbounded: bool, age: u64) -> StaleLease {
+        let since = NOW.before(Duration::from_secs(age));
+        StaleLease { key: KeyId(1), epoch: 1, amount: Usd::from_pico(amount), unbounded, since }
+    }
+
+    #[test]
+    fn what_was_lost_is_estimated_where_nobody_can_tell_it_any_more() {
+        let check = |leases: &[StaleLease], is_there, pico: Option<i64>| {
+            assert_eq!(hopeless(leases, is_there, ESTIMATE, NOW), pico.map(Usd::from_pico), "{leases:?} {is_there}");
+        };
+        check(&[lease(40, false, 899)], true, None);
+        check(&[lease(40, false, 900), lease(2, false, 1_000)], true, Some(42));
+        check(&[lease(40, false, 900), lease(2, false, 1)], true, None);
+        check(&[lease(40, true, 9_000)], true, None);
+        check(&[lease(40, false, 0), lease(0, true, 0)], false, Some(40));
     }
 }

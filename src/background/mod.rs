@@ -12,9 +12,10 @@ mod reconciler;
 mod rounds;
 mod schedule;
 
-pub use auditor::Auditor;
+pub use audit::{finding, reckoned};
+pub use auditor::{Auditor, hopeless};
 pub use leases::Leases;
 pub use prices::PriceRefresher;
 pub use prober::Prober;
 pub use reconciler::Reconciler;
-pub use schedule::Patience;
+pub use schedule::{Found, Patience, next_try};

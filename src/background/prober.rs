@@ -63,7 +63,7 @@ impl BackgroundService for Prober {
 async fn probe(pot: Arc<Pot>, key: KeyId, patience: Patience) {
     let Some(chosen) = pot.pinned(key) else { return };
     let asked_at = pot.clock().now();
-    let before = pot.activity(key);
+    let quiet = pot.quiet(key, patience.usage);
     match ask_key(pot.origin(), &chosen.credential, asked_at).await {
         Ok(KeyAnswer::Facts { management: true, .. }) => refuse_management(&pot, key).await,
         Ok(KeyAnswer::Facts { facts, .. }) => {
@@ -74,8 +74,8 @@ async fn probe(pot: Arc<Pot>, key: KeyId, patience: Patience) {
             }
             let usage = facts.usage;
             pot.evidence(key, &Evidence::Key(facts), asked_at);
-            if let Some(usage) = usage
-                && let Err(error) = audit::compare(&pot, key, usage, before, &patience).await
+            if let (Some(usage), Some(quiet)) = (usage, quiet)
+                && let Err(error) = audit::compare(&pot, key, usage, quiet, &patience).await
             {
                 tracing::error!(%key, %error, "the key's usage could not be compared with its books");
             }

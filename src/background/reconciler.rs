@@ -144,8 +144,8 @@ fn written(entry: &Suspense, result: Result<(), StoreError>, done: Done) -> Done
 }
 
 async fn look_up(pot: &Pot, entry: &Suspense) -> Result<Settled, Found> {
+    let chosen = pot.pinned(entry.key).ok_or(Found::Gone)?;
     let id = entry.generation.as_ref().ok_or(Found::Nothing)?;
-    let chosen = pot.pinned(entry.key).ok_or(Found::Nothing)?;
     match ask_generation(pot.origin(), &chosen.credential, id).await {
         Ok(GenerationAnswer::Settled(settled)) => Ok(settled),
         Ok(GenerationAnswer::NotYet) => Err(Found::NotYet),

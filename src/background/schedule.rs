@@ -27,7 +27,7 @@ pub struct Patience {
 impl Patience {
     /// When the key's usage settles a cost, counted from the attempt's end: a generation that can be asked about is given
     /// its whole schedule first.
-    pub(super) fn until_usage(&self, has_generation: bool) -> Duration {
+    pub fn until_usage(&self, has_generation: bool) -> Duration {
         let asked = self.schedule.iter().max().copied().filter(|_| has_generation);
         asked.map_or(self.usage, |last| last.max(self.usage))
     }
@@ -35,22 +35,24 @@ impl Patience {
 
 /// What a question about a generation came to, when it did not bring its cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
     /// The upstream says that it has no record, or one without a price, yet.
     NotYet,
     /// No statement: unreachable, an error of its own, a key it does not accept now.
     Silent,
-    /// It can never be asked about: no generation id, or its key has left the pool.
+    /// It can never be asked about: it has no generation id.
     Nothing,
+    /// Its key has left the pool, so that not even its usage will tell.
+    Gone,
 }
 
 /// When to ask again about an entry opened at `opened_at`; `None` when it is time for an estimate.
 ///
 /// The schedule's times count from the opening, not from the last question: what fell into a time without network or
 /// without potluck is not made up for, and a question without a statement uses none of them up.
-pub(super) fn next_try(opened_at: Timestamp, found: Found, patience: &Patience, now: Timestamp) -> Option<Timestamp> {
+pub fn next_try(opened_at: Timestamp, found: Found, patience: &Patience, now: Timestamp) -> Option<Timestamp> {
     let age = now.since(opened_at);
-    if age >= patience.estimate {
+    if age >= patience.estimate || found == Found::Gone {
         return None;
     }
     let usage = now.after(age.clamp(USAGE.0, USAGE.1));
@@ -58,7 +60,7 @@ pub(super) fn next_try(opened_at: Timestamp, found: Found, patience: &Patience, 
         return Some(usage);
     }
     match found {
-        Found::Nothing => Some(usage),
+        Found::Nothing | Found::Gone => Some(usage),
         Found::Silent => Some(now.after(age.clamp(SILENCE.0, SILENCE.1))),
         Found::NotYet => {
             let scheduled = patience.schedule.iter().map(|step| opened_at.after(*step)).filter(|at| *at > now).min();
@@ -108,6 +110,7 @@ mod tests {
             check(Found::Nothing, age, Some(expected));
         }
         check(Found::Nothing, 7 * DAY, None);
+        check(Found::Gone, 0, None);
     }
 
     #[test]

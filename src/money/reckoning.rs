@@ -43,8 +43,6 @@ pub struct Unaccounted {
     pub leased: Usd,
     /// They used the key when it had none.
     pub unbounded: bool,
-    /// Long enough ago that the upstream has booked it all.
-    pub ripe: bool,
 }
 
 /// Everything a reckoning looks at, read while nothing was under way on the key.
@@ -85,7 +83,7 @@ pub fn reckon(books: &Books<'_>) -> Option<Reckoned> {
         let check = UsageCheck { at: now, usage, settled, before, elsewhere: Usd::ZERO, drift: Usd::ZERO };
         return Some(Reckoned { settle: Vec::new(), recovered: None, check });
     };
-    if !open.iter().all(|cost| cost.ripe) || !lost.is_none_or(|lost| lost.ripe) {
+    if !open.iter().all(|cost| cost.ripe) {
         return None;
     }
     let explained = last.before.checked_add(last.elsewhere)?.checked_add(settled)?;
@@ -180,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_was_lost_with_a_process_is_recovered() {
-        let lost = |leased, unbounded| Some(Unaccounted { leased: usd(leased), unbounded, ripe: true });
+        let lost = |leased, unbounded| Some(Unaccounted { leased: usd(leased), unbounded });
         check(&Books { lost: lost(40, false), ..books(370, 200) }, &[], Some(40), 30, 0);
         check(&Books { lost: lost(0, true), ..books(370, 200) }, &[], Some(50), 20, 0);
         check(&Books { lost: lost(40, false), ..books(320, 200) }, &[], Some(0), 20, 0);
@@ -191,7 +189,5 @@ mod tests {
             20,
             0,
         );
-        let early = Some(Unaccounted { ripe: false, leased: usd(40), unbounded: false });
-        assert_eq!(reckon(&Books { lost: early, ..books(370, 200) }), None);
     }
 }

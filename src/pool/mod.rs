@@ -82,6 +82,8 @@ pub struct Pool {
     exclusions: Exclusions,
     /// The latest time seen, to notice a clock set back.
     latest: Timestamp,
+    /// The clock was set back, and nobody has been told.
+    set_back: bool,
     /// The upstream's edge turned the whole proxy away until then.
     edge_rest: Option<Timestamp>,
     crowd: Crowd,
@@ -149,6 +151,7 @@ impl Pool {
             last_place: None,
             changed: BTreeSet::new(),
             strict_keys: 0,
+            set_back: false,
             wishes: BTreeSet::new(),
             policy,
         }

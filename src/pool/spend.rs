@@ -103,7 +103,7 @@ impl Pool {
         self.wishes.insert(id);
     }
 
-    /// How often the money of this key has changed.
+    /// How often something was booked on this key: what was read of its money before is out of date.
     pub fn purse_events(&self, id: KeyId) -> u64 {
         self.key_slot(id).map_or(0, |slot| slot.purse_events)
     }
@@ -126,6 +126,7 @@ impl Pool {
             if let Ended::Cost(cost) = how {
                 slot.spent = slot.spent.saturating_add(cost);
             }
+            slot.purse_events += u64::from(how != Ended::Unsent);
             slot.on_purse(at, |purse| purse.ended(held, how, at.day()))
         });
         self.wish(place, id);
@@ -137,15 +138,17 @@ impl Pool {
         let Some(place) = self.places.get(&id).copied() else { return false };
         let changed = self.edit(place, |slot, _| {
             slot.spent = slot.spent.saturating_add(cost);
+            slot.purse_events += 1;
             slot.on_purse(now, |purse| purse.found(held, cost, day))
         });
         self.wish(place, id);
         changed.unwrap_or(false)
     }
 
-    /// What is held on a key and not leased: to be drawn before anything held may be sent.
-    pub fn missing(&self, id: KeyId) -> Usd {
-        self.key_slot(id).and_then(|slot| slot.purse.as_deref()).map_or(Usd::ZERO, Purse::missing)
+    /// What is held on a key and not leased: to be drawn before anything held may be sent. `None`: the key has left, and what
+    /// was held on it is covered by nothing.
+    pub fn missing(&self, id: KeyId) -> Option<Usd> {
+        self.key_slot(id)?.purse.as_deref().map(Purse::missing)
     }
 
     /// What was missing for a hold is durably leased, or will not be.
@@ -169,6 +172,7 @@ impl Pool {
         let Some(place) = self.places.get(&id).copied() else { return };
         self.edit(place, |slot, _| {
             slot.spent = slot.spent.saturating_add(amount);
+            slot.purse_events += 1;
             slot.on_purse(now, |purse| purse.settle(amount, day))
         });
     }
@@ -180,6 +184,11 @@ impl Pool {
             slot.unsound = unsound;
             slot.regate(now);
         });
+    }
+
+    /// Keys that have, or had, limits on money.
+    pub fn keys_with_purse(&self) -> Vec<KeyId> {
+        self.slots.iter().flatten().filter(|slot| slot.purse.is_some()).map(|slot| slot.id).collect()
     }
 
     /// Keys of which other processes have leased or used something.
@@ -305,7 +314,6 @@ impl Slot {
         self.begun += 1;
         let (ceiling, strict) = (self.ceiling(), self.limits.are_strict());
         let purse = self.purse.as_deref_mut()?;
-        self.purse_events += 1;
         match want.worst {
             Worst::Cost(cost) if strict => purse.hold(cost, ceiling, now),
             _ => {
@@ -319,7 +327,6 @@ impl Slot {
     fn on_purse(&mut self, now: Timestamp, change: impl FnOnce(&mut Purse)) -> bool {
         let Some(purse) = &mut self.purse else { return false };
         change(purse);
-        self.purse_events += 1;
         self.regate(now)
     }
 
@@ -435,6 +442,46 @@ mod tests {
         assert!(!pool.ended(KeyId(1), Some(pico(80)), Ended::Cost(pico(30)), START));
         assert!(matches!(pool.choose(&costing(70), START, 0), Choice::Key(_)));
         assert_eq!(why(pool.choose(&costing(1), START, 0)), NoKey::AllBusy);
+    }
+
+    #[test]
+    fn only_what_is_booked_puts_figures_out_of_date() {
+        let mut pool = pool_of(1);
+        limit(&mut pool, 1, limits(&[(Window::Total, 100)]), START);
+        let hold = |pool: &mut Pool| drop(chosen(pool.choose(&costing(10), START, 0)));
+        hold(&mut pool);
+        pool.drawn(KeyId(1), pico(10), true);
+        pool.leased(KeyId(1), pico(20));
+        pool.others_are(KeyId(1), pico(5), false, START);
+        pool.ended(KeyId(1), Some(pico(10)), Ended::Unsent, START);
+        assert_eq!(pool.purse_events(KeyId(1)), 0, "or a key in use could never be told what the store knows");
+        hold(&mut pool);
+        pool.ended(KeyId(1), Some(pico(10)), Ended::Suspended, START);
+        pool.found(KeyId(1), Some(pico(10)), pico(1), START.day(), START);
+        pool.recovered(KeyId(1), pico(1), START.day(), START);
+        assert_eq!(pool.purse_events(KeyId(1)), 3);
+    }
+
+    #[test]
+    fn what_is_held_on_a_key_that_left_is_covered_by_nothing() {
+        let mut pool = pool_of(1);
+        limit(&mut pool, 1, limits(&[(Window::Total, 100)]), START);
+        chosen(pool.choose(&costing(10), START, 0));
+        assert_eq!(pool.missing(KeyId(1)), Some(pico(10)));
+        pool.remove(KeyId(1));
+        assert_eq!(pool.missing(KeyId(1)), None);
+    }
+
+    #[test]
+    fn a_clock_set_back_is_told_once_and_a_purse_outlives_its_limits() {
+        let mut pool = pool_of(2);
+        limit(&mut pool, 1, limits(&[(Window::Day, 100)]), START);
+        limit(&mut pool, 1, Limits::default(), START);
+        assert_eq!(pool.keys_with_purse(), k(&[1]));
+        pool.tick(START.after(secs(3_600)));
+        assert!(!pool.was_set_back());
+        pool.tick(START);
+        assert!(pool.was_set_back() && !pool.was_set_back());
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Pool {
         std::mem::take(&mut self.changed).into_iter().collect()
     }
 
+    /// Whether the clock was set back since this was last asked. Purses then lack the days that are in their windows again.
+    pub fn was_set_back(&mut self) -> bool {
+        std::mem::take(&mut self.set_back)
+    }
+
     /// Run timers that are due, at most so many; returns whether more are due.
     pub(super) fn run_timers(&mut self, now: Timestamp, limit: usize) -> bool {
         for _ in 0..limit {
@@ -72,6 +77,7 @@ impl Pool {
             return;
         }
         self.latest = now;
+        self.set_back = true;
         self.edge_rest = None;
         self.crowd.clear();
         // Hints, learned again at the price of one more attempt.

@@ -116,14 +116,13 @@ impl Attempt {
         self.pot.key_succeeded(self.chosen.key);
     }
 
-    /// See to it that what is held for the request is durable, which takes a commit when the key's lease does not cover it.
-    /// Where nothing is held, that the key is in use is durable, which takes a commit once.
-    /// `false`: it could not be, and the attempt must not be made.
+    /// See to it that what is held for the request is durable, which takes a commit when the key's lease does not cover it;
+    /// or, where nothing is held, that the key is used at all. `false`: it could not be, and the attempt must not be made.
     pub async fn cover(&self) -> bool {
         match self.chosen.hold {
             Some(hold) if hold.missing > Usd::ZERO => self.pot.draw(self.chosen.key).await,
             Some(_) => true,
-            None => self.pot.note_use(self.chosen.key).await,
+            None => self.pot.use_unbounded(self.chosen.key).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use crate::clock::Timestamp;
 use crate::money::{Limits, PurseFigures, UsageCheck, Usd};
-use crate::pool::{AccountId, Evidence, KeyState};
+use crate::pool::{AccountId, Evidence, KeyId, KeyState};
 use crate::secret::Credential;
 use crate::store::{NewKey, StoreError, StoredKey};
 use crate::upstream::account::KeyAnswer;
@@ -40,6 +40,7 @@ impl Pot {
     /// # Errors
     /// [`DonateError`] says why it was not taken; nothing has changed then.
     pub async fn donate(&self, donation: Donation) -> Result<Donated, DonateError> {
+        let _changing = self.changes.read().await;
         if let Some(present) = self.pool().find(&donation.credential.fingerprint()) {
             return Err(DonateError::AlreadyPresent(present));
         }
@@ -95,15 +96,12 @@ impl Pot {
             state,
             added_at: now,
         };
-        let id = self.store.add_key(key.clone()).await.map_err(|error| match error {
+        let usage = look.usage_check(now);
+        let id = self.store.add_key_with_usage(key.clone(), usage).await.map_err(|error| match error {
             // Somebody else donated it in the same moment.
             StoreError::KeyPresent(present) => DonateError::AlreadyPresent(present),
             error => error.into(),
         })?;
-        let usage = look.usage_check(now);
-        if let Some(check) = usage {
-            self.store.save_usage_check(id, check).await?;
-        }
         self.seat(StoredKey { id, key, spent: Usd::ZERO, purse: PurseFigures::default(), usage }, now);
         for evidence in &look.evidence {
             self.evidence(id, evidence, now);
@@ -119,21 +117,31 @@ impl Pot {
     /// # Errors
     /// [`AdminError`].
     pub async fn withdraw(&self, which: KeyRef) -> Result<Withdrawn, AdminError> {
+        let _changing = self.changes.read().await;
         let id = self.resolve(which)?;
         let masked = self.card(id).map(|card| card.masked.clone()).ok_or(AdminError::NotFound)?;
         // The store first: what cannot be written down does not happen.
-        self.store.remove_key(id).await.map_err(|error| match error {
-            StoreError::NoSuchKey(_) => AdminError::NotFound,
-            error => error.into(),
-        })?;
+        match self.store.remove_key(id).await {
+            // Gone there already: a try before this one was told that it failed, and was written after all.
+            Ok(()) | Err(StoreError::NoSuchKey(_)) => {}
+            Err(error) => {
+                self.out_of_step([id]);
+                return Err(error.into());
+            }
+        }
+        self.left(id);
+        Ok(Withdrawn { id, masked, total_keys: self.total_keys() })
+    }
+
+    /// A key is not in the store any more.
+    pub(super) fn left(&self, id: KeyId) {
         self.pool().remove(id);
         self.cards.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.metrics.forget(id);
         tracing::info!(key = %id, "key removed from the pool");
-        Ok(Withdrawn { id, masked, total_keys: self.total_keys() })
     }
 
-    pub(super) fn resolve(&self, which: KeyRef) -> Result<crate::pool::KeyId, AdminError> {
+    pub(super) fn resolve(&self, which: KeyRef) -> Result<KeyId, AdminError> {
         let id = match which {
             KeyRef::Id(id) => self.card(id).map(|_| id),
             KeyRef::Key(fingerprint) => self.pool().find(&fingerprint),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::money::{Cost, Entry, Limits, UsageCheck, Usd};
+use crate::money::{Basis, Cost, Entry, Limits, UsageCheck, Usd};
 use crate::pool::{Activity, KeyId, PooledKey};
-use crate::store::{Grant, Settlement, StoreError, Suspense};
+use crate::store::{Finding, Grant, Recovered, Settlement, StoreError, Suspense};
 
 use super::{AdminError, CapView, KeyMoney, KeyRef, KeyView, Pot};
 
@@ -19,6 +19,8 @@ const DRAW_PATIENCE: Duration = Duration::from_secs(2);
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 /// The pause between reads of a key's money while something happens to it.
 const SYNC_PAUSE: Duration = Duration::from_millis(10);
+/// Reads of a key's money in one go, before others have their turn.
+const SYNC_TRIES: u32 = 100;
 /// Keys whose leases are looked at in one go.
 const WISHES: usize = 256;
 
@@ -32,6 +34,7 @@ impl Pot {
         which: KeyRef,
         change: impl FnOnce(&mut Limits) + Send,
     ) -> Result<KeyView, AdminError> {
+        let _changing = self.changes.read().await;
         let id = self.resolve(which)?;
         // One change after the other: each starts from what the one before has made.
         let changing = self.changing_limits.lock().await;
@@ -58,9 +61,10 @@ impl Pot {
         overview.keys.into_iter().find(|key| key.id == id).ok_or(AdminError::NotFound)
     }
 
-    /// Let the pool know what the store knows about a key's money. Tries until nothing has happened to it meanwhile.
+    /// Let the pool know what the store knows about a key's money. Tries until nothing is booked on it meanwhile; where that
+    /// takes too long, as on a key in heavy use with a slow disk, it is left to the next look ([`Pot::catch_up`]).
     pub(crate) async fn sync_purse(&self, id: KeyId) {
-        loop {
+        for _ in 0..SYNC_TRIES {
             let books = self.books.lock().await;
             let events = self.pool().purse_events(id);
             match self.store.purse(id).await {
@@ -70,12 +74,15 @@ impl Pot {
                         return pool.sync_purse(id, figures, self.clock.now());
                     }
                 }
-                Err(StoreError::NoSuchKey(_) | StoreError::Closed) => return,
+                Err(StoreError::Closed) => return,
+                // It was withdrawn, though whoever did it was told that this could not be written.
+                Err(StoreError::NoSuchKey(_)) => return self.left(id),
                 Err(error) => tracing::error!(key = %id, %error, "the key's money cannot be read"),
             }
             drop(books);
             tokio::time::sleep(SYNC_PAUSE).await;
         }
+        self.out_of_step([id]);
     }
 
     /// See to it that everything held on a key is leased. `false`: it is not to be had, or not in time.
@@ -86,7 +93,7 @@ impl Pot {
             let Some(card) = pot.card(key) else { return false };
             let one_by_one = card.drawing.lock().await;
             // Another draw may have brought enough for all meanwhile.
-            let missing = pot.pool().missing(key);
+            let Some(missing) = pot.pool().missing(key) else { return false };
             if missing <= Usd::ZERO {
                 return true;
             }
@@ -103,17 +110,17 @@ impl Pot {
         matches!(tokio::time::timeout(DRAW_PATIENCE, drawing).await, Ok(Ok(true)))
     }
 
-    /// See to it that a crash is followed by a look at the usage of a key without limits: the first request on it waits for one
-    /// commit, and no other. `false`: that could not be written.
-    pub(super) async fn note_use(&self, key: KeyId) -> bool {
+    /// See to it that the use of a key without holds is durable before it is used so. Waits the first time only. `false`: it
+    /// could not be written, or not in time.
+    pub(super) async fn use_unbounded(&self, key: KeyId) -> bool {
         let Some(card) = self.card(key) else { return false };
-        if card.noted.load(Ordering::Acquire) {
+        if card.used_unbounded.load(Ordering::Acquire) {
             return true;
         }
-        self.store.uses_unbounded(key);
-        let noted = matches!(tokio::time::timeout(DRAW_PATIENCE, self.store.flush()).await, Ok(Ok(())));
-        card.noted.store(noted, Ordering::Release);
-        noted
+        let used = tokio::time::timeout(DRAW_PATIENCE, self.store.use_unbounded(key)).await;
+        let used = used.is_ok_and(|used| used.is_ok());
+        card.used_unbounded.fetch_or(used, Ordering::AcqRel);
+        used
     }
 
     /// Lease more of a key's headroom in advance, as much as is to be had.
@@ -156,15 +163,60 @@ impl Pot {
     /// Whoever calls this holds [`Pot::books`].
     pub(crate) async fn settle_suspense(&self, entry: &Suspense, found: Settlement) -> Result<bool, StoreError> {
         let cost = found.cost;
-        let settled = self.store.settle(entry.id, found).await?;
+        // What could not be written may be written after all, and then nobody ever settles it again.
+        let settled = self.store.settle(entry.id, found).await.inspect_err(|_| self.out_of_step([entry.key]))?;
         if settled {
-            let day = entry.opened_at.day();
-            self.pool().found(entry.key, entry.held, cost, day, self.clock.now());
-            self.metrics.settled(entry.key, cost);
-            self.freed.notify_waiters();
-            self.lease_wanted.notify_one();
+            self.settled(entry, cost);
         }
         Ok(settled)
+    }
+
+    /// The cost of an entry in suspense is booked.
+    fn settled(&self, entry: &Suspense, cost: Usd) {
+        let day = entry.opened_at.day();
+        self.pool().found(entry.key, entry.held, cost, day, self.clock.now());
+        self.metrics.settled(entry.key, cost);
+        self.freed.notify_waiters();
+        self.lease_wanted.notify_one();
+    }
+
+    /// Book what a comparison of a key's usage with its books has found, and let the pool know. `open` is what was in
+    /// suspense. Whoever calls this holds [`Pot::books`].
+    pub(crate) async fn reckon(&self, key: KeyId, open: &[Suspense], finding: Finding) -> Result<(), StoreError> {
+        let Some(card) = self.card(key) else { return Ok(()) };
+        // No grant tells meanwhile that others have nothing any more, before what they had spent is known here.
+        let _drawing = card.drawing.lock().await;
+        let absolved = self.store.reckon(key, finding.clone()).await.inspect_err(|_| self.out_of_step([key]))?;
+        for (id, found) in &finding.settle {
+            if let Some(entry) = open.iter().find(|entry| entry.id == *id) {
+                let cost = found.cost;
+                self.settled(entry, cost);
+                tracing::info!(%key, request = %entry.request, %cost, "an unknown cost was found in the key's own usage");
+            }
+        }
+        if let Some(Recovered { amount, at, .. }) = finding.recovered.filter(|_| absolved) {
+            self.absolved(key, amount, at);
+            tracing::info!(%key, %amount, "what a process that is gone had spent is accounted for");
+        }
+        self.checked(key, &finding.check);
+        Ok(())
+    }
+
+    /// Book the most that processes which are gone can have spent on a key, since nobody can tell any more.
+    pub(crate) async fn estimate_the_lost(&self, key: KeyId, amount: Usd) -> Result<(), StoreError> {
+        let _settling = self.books.lock().await;
+        let card = self.card(key);
+        let _drawing = match &card {
+            Some(card) => Some(card.drawing.lock().await),
+            None => None,
+        };
+        let at = self.clock.now();
+        let found = Recovered { at, amount, day: at.day(), basis: Basis::Estimate };
+        if self.store.absolve(key, Some(found)).await.inspect_err(|_| self.out_of_step([key]))? {
+            self.absolved(key, amount, at);
+            tracing::warn!(%key, %amount, "what a process that is gone may have spent is booked at the most it can be");
+        }
+        Ok(())
     }
 
     /// Take over from processes that ended without closing the store: what they had under way is in suspense, what they had
@@ -174,19 +226,33 @@ impl Pot {
             let (attempts, keys, since) = (buried.attempts, buried.keys.len(), buried.opened_at);
             self.metrics.alarm("unclean_end");
             tracing::warn!(%since, attempts, keys, "a potluck ended without closing its books; they are being completed");
-            for key in buried.keys {
-                if self.pool().limits(key).is_some_and(|limits| limits.are_strict()) {
-                    self.sync_purse(key).await;
-                }
-            }
         }
+        // They have booked and settled since this process has read the books, and their attempts are in suspense now.
+        let strict = self.pool().keys_with_purse();
+        self.out_of_step(strict);
+        self.catch_up().await;
+        self.is_alone();
         self.settle_wanted.notify_one();
         Ok(())
+    }
+
+    /// The pool may know the money of these keys otherwise than the store.
+    pub(crate) fn out_of_step(&self, keys: impl IntoIterator<Item = KeyId>) {
+        self.out_of_step.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+    }
+
+    /// Let the pool know what the store knows of keys for which it may not.
+    pub(crate) async fn catch_up(&self) {
+        let keys = std::mem::take(&mut *self.out_of_step.lock().unwrap_or_else(PoisonError::into_inner));
+        for key in keys {
+            self.sync_purse(key).await;
+        }
     }
 
     /// Find out whether what others had leased of keys is still out.
     pub(crate) async fn look_at_others(&self) -> Result<(), StoreError> {
         let keys = self.pool().keys_of_others();
+        let _settling = self.books.lock().await;
         for key in keys {
             match self.store.purse(key).await {
                 Ok(figures) => self.pool().others_are(key, figures.others, figures.others_unbounded, self.clock.now()),
@@ -208,7 +274,7 @@ impl Pot {
     }
 
     /// What processes that are gone had spent on a key is booked.
-    pub(crate) fn absolved(&self, key: KeyId, amount: Usd, at: Timestamp) {
+    fn absolved(&self, key: KeyId, amount: Usd, at: Timestamp) {
         let mut pool = self.pool();
         pool.recovered(key, amount, at.day(), at);
         pool.others_are(key, Usd::ZERO, false, at);
@@ -217,7 +283,7 @@ impl Pot {
     }
 
     /// A key's usage was compared with its books.
-    pub(crate) fn checked(&self, key: KeyId, check: &UsageCheck) {
+    fn checked(&self, key: KeyId, check: &UsageCheck) {
         self.metrics.checked(key, check);
         if let Some(card) = self.card(key) {
             *card.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(*check);
@@ -244,6 +310,11 @@ impl Pot {
     /// Whether any key's money is limited: only then a request's worst cost need be known.
     pub fn has_strict(&self) -> bool {
         self.pool().has_strict()
+    }
+
+    /// Whether a key is in the pool.
+    pub(crate) fn has(&self, key: KeyId) -> bool {
+        self.card(key).is_some()
     }
 
     /// What is under way on a key.

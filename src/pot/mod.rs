@@ -9,13 +9,19 @@ mod limits;
 mod operate;
 mod prices;
 pub(crate) mod questions;
+mod quiet;
+#[cfg(test)]
+mod tests;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+use quiet::Ends;
 
 pub use attempt::{Attempt, Begun, Call, Progress};
 pub use prices::{Expected, Prices};
@@ -24,7 +30,7 @@ pub use view::{
     Withdrawn,
 };
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Tick, Timestamp};
 use crate::money::{Cost, Ended, Entry, Outcome, UsageCheck};
 use crate::origin::Origin;
 use crate::pool::{
@@ -34,6 +40,9 @@ use crate::secret::Fingerprint;
 use crate::store::{Loaded, NewKey, Slot, Store, StoredKey};
 use crate::telemetry::Metrics;
 use crate::upstream::{Reason, Verdict};
+
+/// How long the successor of this process waits for changes that are under way. The first look at a donated key takes longest.
+const CHANGES_END: Duration = Duration::from_secs(5);
 
 /// What donors said about a key, and what is under way on it.
 #[derive(Debug)]
@@ -54,8 +63,10 @@ pub struct Card {
     check: Mutex<Option<UsageCheck>>,
     /// Draws of the key's headroom, one after the other: what is missing is only known when the one before is granted.
     drawing: tokio::sync::Mutex<()>,
-    /// That this process uses the key without holds is durable: should it die, the key's usage is compared.
-    noted: AtomicBool,
+    /// When attempts on it ended last.
+    ends: Ends,
+    /// The store knows that this process uses it without holds.
+    used_unbounded: AtomicBool,
     /// The health that the log told last, by its place in [`Health::ALL`].
     told: AtomicUsize,
 }
@@ -85,10 +96,16 @@ pub struct Pot {
     settle_wanted: Notify,
     lease_wanted: Notify,
     freed: Notify,
+    /// Held by whoever changes which keys there are and what their donors allow.
+    changes: tokio::sync::RwLock<()>,
     /// Changes of limits, one after the other.
     changing_limits: tokio::sync::Mutex<()>,
     /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits.
     books: tokio::sync::Mutex<()>,
+    /// Keys whose money the pool may know otherwise than the store.
+    out_of_step: Mutex<BTreeSet<KeyId>>,
+    /// Since when nobody else works with the store.
+    alone_since: Mutex<Option<Tick>>,
     verdict: Notify,
     requests: AtomicU32,
     draining: AtomicBool,
@@ -129,8 +146,11 @@ impl Pot {
             settle_wanted: Notify::new(),
             lease_wanted: Notify::new(),
             freed: Notify::new(),
+            changes: tokio::sync::RwLock::default(),
             changing_limits: tokio::sync::Mutex::default(),
             books: tokio::sync::Mutex::default(),
+            out_of_step: Mutex::default(),
+            alone_since: Mutex::default(),
             verdict: Notify::new(),
             requests: AtomicU32::new(0),
             draining: AtomicBool::new(false),
@@ -155,7 +175,8 @@ impl Pot {
             added_at,
             check: Mutex::new(usage),
             drawing: tokio::sync::Mutex::default(),
-            noted: AtomicBool::new(false),
+            ends: Ends::default(),
+            used_unbounded: AtomicBool::new(false),
             told: AtomicUsize::new(Health::ALL.iter().position(|h| *h == state.health).unwrap_or_default()),
         };
         self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(card));
@@ -311,7 +332,9 @@ impl Pot {
         let mut pool = self.pool();
         let turned = pool.tick(now);
         let due = pool.due_probes(now, limit, rand::random());
+        let behind = if pool.was_set_back() { pool.keys_with_purse() } else { Vec::new() };
         drop(pool);
+        self.out_of_step(behind);
         self.saved(&turned, "timer");
         due
     }
@@ -377,6 +400,10 @@ impl Pot {
             self.held_enough(&entry);
         }
         let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
+        // Before it is not under way any more: whoever finds nothing under way sees when that was.
+        if let Some(card) = self.card(entry.key) {
+            card.ends.note(entry.cost, self.clock.tick());
+        }
         // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
         let mut pool = self.pool();
         pool.ended(entry.key, entry.held, how, entry.at);
@@ -412,6 +439,15 @@ impl Pot {
     /// Shutting down: readiness says so.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Wait a little until nobody is changing anything that a successor has to know. None begins any more ([`Pot::drain`]).
+    pub(crate) async fn changes_end(&self) {
+        if tokio::time::timeout(CHANGES_END, self.changes.write()).await.is_err() {
+            tracing::warn!(
+                "a change to a key is still under way: the successor may learn of it at its next start only"
+            );
+        }
     }
 
     /// Whether potluck is shutting down.

@@ -164,7 +164,11 @@ impl Inference<'_> {
                     attempt.close(failure.outcome());
                     return self.refuse(session, &failure.refusal()).await;
                 }
-                Tried::Gone => {
+                Tried::Gone(answer) => {
+                    // Booked like any other refusal: an edge's page does not prove that nothing was done.
+                    if answer.is_some_and(|a| !is_openrouters(&a.body, a.header("content-type"))) {
+                        attempt.refused_without_words();
+                    }
                     attempt.close(Outcome::ClientGone);
                     return Served::GONE;
                 }

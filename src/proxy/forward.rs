@@ -117,8 +117,8 @@ pub enum Tried {
     Refused(HeldAnswer),
     /// No answer.
     Failed(Failure),
-    /// The client left meanwhile.
-    Gone,
+    /// The client left meanwhile; a refusal may have come all the same.
+    Gone(Option<HeldAnswer>),
 }
 
 /// Make one attempt, ending it at once when the client goes away.
@@ -145,12 +145,13 @@ pub async fn attempt(
     }
     if !whole.load(Ordering::Relaxed) {
         // Nobody can act on half a request, and nobody waits for the answer to the other half.
-        return Tried::Gone;
+        return Tried::Gone(None);
     }
     // Cut off now, the request may be billed and nobody could ever tell how much. The head names the generation and
     // comes as soon as a provider has accepted, so it is waited for a little; then the connection is closed.
     match tokio::time::timeout(proxy.limits.upstream.hangup_grace, exchange).await {
-        Ok(_) | Err(_) => Tried::Gone,
+        Ok(Tried::Refused(answer)) => Tried::Gone(Some(answer)),
+        Ok(_) | Err(_) => Tried::Gone(None),
     }
 }
 

@@ -117,7 +117,7 @@ impl Proxy {
             }
             Tried::Refused(answer) => answer.give(session, Dialect::Chat, request).await,
             Tried::Failed(failure) => give_refusal(session, &failure.refusal(), Dialect::Chat, request).await,
-            Tried::Gone => Served::GONE,
+            Tried::Gone(_) => Served::GONE,
         }
     }
 

@@ -36,6 +36,10 @@ impl ShutdownSignalWatch for Signals {
             _ = interrupt.recv() => ShutdownSignal::FastShutdown,
         };
         self.pot.drain();
+        if matches!(received, ShutdownSignal::GracefulUpgrade) {
+            // The successor reads the keys as soon as it has the sockets.
+            self.pot.changes_end().await;
+        }
         received
     }
 }

@@ -13,7 +13,7 @@ use crate::pool::{AccountId, Health, KeyId};
 use super::error::StoreError;
 use super::leases::Leases;
 use super::purse::{self, Ask};
-use super::record::{Buried, Grant, Job, NewKey, Recovered, Settlement};
+use super::record::{Buried, Finding, Grant, Job, NewKey, Recovered, Settlement};
 use super::rollup::{self, Step};
 use super::seal::Sealer;
 use super::{epochs, keys, ledger, limits, query};
@@ -25,7 +25,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 #[derive(Debug)]
 pub(super) enum Command {
     /// Store a key.
-    AddKey { key: Box<NewKey>, at: Timestamp, reply: Reply<KeyId> },
+    AddKey { key: Box<NewKey>, usage: Option<UsageCheck>, at: Timestamp, reply: Reply<KeyId> },
     /// Wipe a key.
     RemoveKey { id: KeyId, at: Timestamp, reply: Reply<()> },
     /// Note that an operator set a key's health; the state itself goes the way of all states.
@@ -46,10 +46,14 @@ pub(super) enum Command {
     Purse { id: KeyId, reply: Reply<PurseFigures> },
     /// Lease headroom.
     Draw { ask: Ask, reply: Reply<Grant> },
+    /// Note that a key is used without holds.
+    UseUnbounded { key: KeyId, reply: Reply<()> },
     /// Take over what processes that are gone have left.
     Bury { reply: Reply<Vec<Buried>> },
     /// Account for what they had leased of a key.
-    Absolve { key: KeyId, found: Option<Recovered>, reply: Reply<()> },
+    Absolve { key: KeyId, found: Option<Recovered>, reply: Reply<bool> },
+    /// Book what a key's usage has told.
+    Reckon { key: KeyId, finding: Box<Finding>, reply: Reply<bool> },
     /// Note how a key's own usage compares with the ledger.
     SaveUsageCheck { id: KeyId, check: UsageCheck, reply: Reply<()> },
     /// Roll up some old entries.
@@ -97,8 +101,9 @@ impl Command {
     /// Carry the call out within `transaction`. An error is the whole transaction's.
     pub(super) fn run(self, transaction: &mut Transaction<'_>, desk: &mut Desk<'_>) -> rusqlite::Result<Answer> {
         match self {
-            Self::AddKey { key, at, reply } => within(transaction, reply, |c| {
+            Self::AddKey { key, usage, at, reply } => within(transaction, reply, |c| {
                 let id = keys::add(c, desk.sealer, &key)?;
+                usage.map_or(Ok(()), |check| keys::save_usage_check(c, id, &check))?;
                 keys::audit(c, at, "key_added", id, key.label.as_deref())?;
                 Ok(id)
             }),
@@ -141,6 +146,10 @@ impl Command {
                 limits::caps(c, id)?.ok_or(StoreError::NoSuchKey(id))?;
                 Ok(purse::of_key(c, id, leases, today)?)
             }),
+            Self::UseUnbounded { key, reply } => within(transaction, reply, |_| {
+                leases.use_unbounded(key);
+                Ok(())
+            }),
             Self::Draw { ask, reply } => within(transaction, reply, |c| purse::draw(c, leases, &ask)),
             Self::Bury { reply } => {
                 within(transaction, reply, |c| Ok(epochs::bury(c, leases.epoch(), now, *first_lookup)?))
@@ -148,6 +157,7 @@ impl Command {
             Self::Absolve { key, found, reply } => {
                 within(transaction, reply, |c| epochs::absolve(c, key, found.as_ref()))
             }
+            Self::Reckon { key, finding, reply } => within(transaction, reply, |c| reckon(c, key, &finding)),
             other => unreachable!("{other:?} is not about limits and leases"),
         }
     }
@@ -156,6 +166,21 @@ impl Command {
     pub(super) fn wipes(&self) -> bool {
         matches!(self, Self::RemoveKey { .. })
     }
+}
+
+/// Settle, absolve and note the comparison.
+fn reckon(connection: &Connection, key: KeyId, finding: &Finding) -> Result<bool, Failed> {
+    for (id, found) in &finding.settle {
+        if !ledger::settle(connection, *id, found)? {
+            return Err(StoreError::NoSuchSuspense(*id).into());
+        }
+    }
+    let absolved = match &finding.recovered {
+        Some(recovered) => epochs::absolve(connection, key, Some(recovered))?,
+        None => false,
+    };
+    keys::save_usage_check(connection, key, &finding.check)?;
+    Ok(absolved)
 }
 
 /// Run `act` whole or not at all.

@@ -132,18 +132,18 @@ pub(super) fn stale(connection: &Connection) -> rusqlite::Result<Vec<StaleLease>
     stale.query_map([], read)?.collect()
 }
 
-/// Account for everything that buried epochs have leased of a key: `found` was spent of it, and the rest was not. Where
-/// nothing is to be accounted for, because it was already, nothing is booked.
-pub(super) fn absolve(connection: &Connection, key: KeyId, found: Option<&Recovered>) -> Result<(), Failed> {
+/// Account for everything that buried epochs have leased of a key: `found` was spent of it, and the rest was not. `false`:
+/// there was nothing to be accounted for, because it was already, and nothing is booked.
+pub(super) fn absolve(connection: &Connection, key: KeyId, found: Option<&Recovered>) -> Result<bool, Failed> {
     let gone = connection
         .prepare_cached(
             "DELETE FROM leases WHERE key = ?1 AND epoch IN (SELECT id FROM epochs WHERE buried_at IS NOT NULL)",
         )?
         .execute((key.0,))?;
-    match found {
-        Some(found) if gone > 0 => ledger::recover(connection, key, found),
-        _ => Ok(()),
+    if let Some(found) = found.filter(|found| gone > 0 && found.amount > Usd::ZERO) {
+        ledger::recover(connection, key, found)?;
     }
+    Ok(gone > 0)
 }
 
 /// This process ends although attempts of it may still be under way. Of what it has leased, what these hold stays; all of

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{Basis, Cost, Entry, Outcome, RequestId, Usd};
+use crate::money::{Cost, Entry, Outcome, RequestId, Usd};
 use crate::pool::KeyId;
 
 use super::column;
@@ -222,7 +222,7 @@ pub(super) fn recover(connection: &Connection, key: KeyId, found: &Recovered) ->
         pico: Some(found.amount.as_pico()),
         byok: None,
         held: None,
-        basis: Some(Basis::Usage),
+        basis: Some(found.basis),
         outcome: Outcome::Broken,
         status: None,
         duration_ms: 0,

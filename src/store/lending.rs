@@ -7,7 +7,7 @@ use crate::pool::KeyId;
 use super::command::Command;
 use super::error::StoreError;
 use super::purse::Ask;
-use super::record::{Buried, Grant, Recovered, StaleLease};
+use super::record::{Buried, Finding, Grant, Recovered, StaleLease};
 use super::{Store, epochs, keys};
 
 impl Store {
@@ -45,9 +45,12 @@ impl Store {
     }
 
     /// Note that a key is used without holds, so that its usage is compared should this process end without closing the
-    /// store. Never waits; costs something the first time only.
-    pub fn uses_unbounded(&self, key: KeyId) {
-        self.shared.queue.use_unbounded(key);
+    /// store. Durable when it returns; once is enough.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`].
+    pub async fn use_unbounded(&self, key: KeyId) -> Result<(), StoreError> {
+        self.write(|reply| Command::UseUnbounded { key, reply }).await
     }
 
     /// Take over from processes that ended without closing the store: their attempts under way are booked, with unknown
@@ -69,12 +72,22 @@ impl Store {
     }
 
     /// Account for everything that buried processes had leased of a key: what was `found` was spent and is booked, the rest
-    /// was not. Both or neither, and once: when nothing is stale any more, nothing is booked.
+    /// was not. Both or neither, and once: when nothing is stale any more, nothing is booked, and the answer is `false`.
     ///
     /// # Errors
     /// [`StoreError::Unwritable`]: to be tried again.
-    pub async fn absolve(&self, key: KeyId, found: Option<Recovered>) -> Result<(), StoreError> {
+    pub async fn absolve(&self, key: KeyId, found: Option<Recovered>) -> Result<bool, StoreError> {
         self.write(|reply| Command::Absolve { key, found, reply }).await
+    }
+
+    /// Book what a comparison of a key's usage with its books has found: all of it or nothing, since each amount is what the
+    /// others leave. Whether something that processes which are gone had leased was accounted for.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchSuspense`] when a cost has been settled meanwhile, [`StoreError::NoSuchKey`], or
+    /// [`StoreError::Unwritable`].
+    pub async fn reckon(&self, key: KeyId, finding: Finding) -> Result<bool, StoreError> {
+        self.write(|reply| Command::Reckon { key, finding: Box::new(finding), reply }).await
     }
 
     /// Note how a key's own usage compares with the ledger. Durable when it returns.

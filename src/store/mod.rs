@@ -70,14 +70,15 @@ pub use master_key::MasterKeyError;
 pub use open::{OpenEntry, Standing};
 pub use options::StoreOptions;
 pub use record::{
-    Buried, GenerationRecord, Grant, Imbalance, ImbalanceKind, Job, KeyTotals, Loaded, NewKey, PoolSpend, Recovered,
-    RolledUp, Settlement, StaleLease, StoredKey, Suspense, SuspenseSummary, TokenTotals, Totals,
+    Buried, Finding, GenerationRecord, Grant, Imbalance, ImbalanceKind, Job, KeyTotals, Loaded, NewKey, PoolSpend,
+    Recovered, RolledUp, Settlement, StaleLease, StoredKey, Suspense, SuspenseSummary, TokenTotals, Totals,
 };
 pub use slot::Slot;
 pub use stepped::Stepper;
 pub use writer::Fault;
 
 use crate::clock::Clock;
+use crate::money::UsageCheck;
 use crate::pool::{AccountId, KeyId, KeyState};
 
 use command::{Command, Reply};
@@ -181,8 +182,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::KeyPresent`], or [`StoreError::Unwritable`].
     pub async fn add_key(&self, key: NewKey) -> Result<KeyId, StoreError> {
-        let at = self.shared.clock.now();
-        self.write(|reply| Command::AddKey { key: Box::new(key), at, reply }).await
+        self.add_key_with_usage(key, None).await
+    }
+
+    /// [`Store::add_key`], and with it what the key's own usage was when it came: both or neither.
+    ///
+    /// # Errors
+    /// As [`Store::add_key`].
+    pub async fn add_key_with_usage(&self, key: NewKey, usage: Option<UsageCheck>) -> Result<KeyId, StoreError> {
+        let (key, at) = (Box::new(key), self.shared.clock.now());
+        self.write(|reply| Command::AddKey { key, usage, at, reply }).await
     }
 
     /// Wipe a key and what donors said about it; its ledger entries stay. Durable when it returns.

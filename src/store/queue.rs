@@ -176,15 +176,6 @@ impl Queue {
         self.wake(waiting);
     }
 
-    /// Note that a key is used without holds. The first time only.
-    pub(super) fn use_unbounded(&self, key: KeyId) {
-        let mut waiting = self.lock();
-        if waiting.known_unbounded.insert(key) {
-            waiting.unbounded.push(key);
-            self.wake(waiting);
-        }
-    }
-
     /// Hand a call to the writer; with it, in the same transaction, a key's new state.
     pub(super) fn command(&self, command: Command, state: Option<(KeyId, KeyState)>) -> Result<(), StoreError> {
         let mut waiting = self.lock();

@@ -253,6 +253,19 @@ pub struct Recovered {
     pub amount: Usd,
     /// The day it is booked on.
     pub day: Day,
+    /// What that rests on.
+    pub basis: Basis,
+}
+
+/// What a comparison of a key's own usage with its books has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Costs in suspense, by the numbers of their entries.
+    pub settle: Vec<(u64, Settlement)>,
+    /// What processes that are gone had spent, where one had left something open.
+    pub recovered: Option<Recovered>,
+    /// The comparison, all of this being booked.
+    pub check: UsageCheck,
 }
 
 /// What became of old ledger lines.

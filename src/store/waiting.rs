@@ -1,6 +1,6 @@
 //! What waits in the queue, under its lock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::money::{Entry, RequestId, Usd};
@@ -20,10 +20,6 @@ pub(super) struct Waiting {
     pub states: HashMap<KeyId, KeyState>,
     /// Leases that are given back.
     pub returned: HashMap<KeyId, Usd>,
-    /// Keys that are used without holds and are not known to be.
-    pub unbounded: Vec<KeyId>,
-    /// Those that are known to be.
-    pub known_unbounded: HashSet<KeyId>,
     pub commands: Vec<Command>,
     pub writer: WriterIs,
     /// Why the last failed commit failed.
@@ -59,7 +55,6 @@ pub(super) struct Work {
     pub forgotten: Vec<(RequestId, u16)>,
     pub states: HashMap<KeyId, KeyState>,
     pub returned: HashMap<KeyId, Usd>,
-    pub unbounded: Vec<KeyId>,
     pub commands: Vec<Command>,
 }
 
@@ -70,7 +65,6 @@ impl Waiting {
             && self.forgotten.is_empty()
             && self.states.is_empty()
             && self.returned.is_empty()
-            && self.unbounded.is_empty()
             && self.commands.is_empty()
     }
 
@@ -83,7 +77,6 @@ impl Waiting {
             forgotten: std::mem::take(&mut self.forgotten),
             states: std::mem::take(&mut self.states),
             returned: std::mem::take(&mut self.returned),
-            unbounded: std::mem::take(&mut self.unbounded),
             commands: std::mem::take(&mut self.commands),
         }
     }

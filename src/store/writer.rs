@@ -69,7 +69,6 @@ pub(super) struct Kept {
     forgotten: Vec<(RequestId, u16)>,
     states: HashMap<KeyId, KeyState>,
     returned: HashMap<KeyId, Usd>,
-    unbounded: Vec<KeyId>,
     /// Something was deleted and its bytes may still stand in the log.
     wipe: bool,
     /// The pause before the next try, while commits fail.
@@ -219,7 +218,7 @@ impl Writer {
 impl Kept {
     /// Take work in; the commands are the caller's, who does not keep them.
     fn add(&mut self, work: Work) -> Vec<Command> {
-        let Work { intents, entries, forgotten, states, returned, unbounded, commands } = work;
+        let Work { intents, entries, forgotten, states, returned, commands } = work;
         self.intents.extend(intents);
         self.entries.extend(entries);
         self.forgotten.extend(forgotten);
@@ -229,19 +228,17 @@ impl Kept {
             let sum = self.returned.entry(key).or_default();
             *sum = sum.saturating_add(amount);
         }
-        self.unbounded.extend(unbounded);
         commands
     }
 
     /// Whether there is nothing to write or to see to.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { intents, entries, forgotten, states, returned, unbounded, wipe, pause } = self;
+        let Self { intents, entries, forgotten, states, returned, wipe, pause } = self;
         intents.is_empty()
             && entries.is_empty()
             && forgotten.is_empty()
             && states.is_empty()
             && returned.is_empty()
-            && unbounded.is_empty()
             && !wipe
             && pause.is_none()
     }
@@ -260,7 +257,6 @@ impl Kept {
             leases.take_off(entry.key, entry.held.unwrap_or_default());
         }
         self.returned.iter().for_each(|(key, amount)| leases.take_off(*key, *amount));
-        self.unbounded.iter().for_each(|key| leases.use_unbounded(*key));
         for (key, state) in &self.states {
             keys::save_state(connection, *key, state)?;
         }
@@ -279,7 +275,6 @@ impl Kept {
         self.forgotten.clear();
         self.states.clear();
         self.returned.clear();
-        self.unbounded.clear();
         self.pause = None;
     }
 }

@@ -234,7 +234,8 @@ impl World {
     async fn absolve(&mut self, key: usize, part: i64) {
         let amount = part_of(self.model.stale[key], part);
         let day = self.model.today;
-        let found = Recovered { at: self.at(day), amount: usd(amount), day: Day::from_number(day) };
+        let found =
+            Recovered { at: self.at(day), amount: usd(amount), day: Day::from_number(day), basis: Basis::Usage };
         self.stores[0].absolve(self.keys[key], Some(found)).await.expect("written");
         // When nothing was stale nothing was booked, and the amount is nothing.
         self.model.stale[key] = 0;

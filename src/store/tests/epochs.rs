@@ -12,7 +12,7 @@ async fn others(store: &Store, key: KeyId) -> (i64, bool) {
 }
 
 fn recovered(pico: i64) -> Recovered {
-    Recovered { at: NOON.after(Duration::from_secs(9)), amount: usd(pico), day: NOON.day() }
+    Recovered { at: NOON.after(Duration::from_secs(9)), amount: usd(pico), day: NOON.day(), basis: Basis::Usage }
 }
 
 /// A store that was at work when its machine lost its power: a lease of 100, of which one attempt holds 30 and is named,
@@ -23,7 +23,7 @@ async fn crashed() -> (tempfile::TempDir, KeyId, KeyId) {
     let tight = store.add_key(capped(1, &[(Window::Day, 150)])).await.expect("added");
     let free = store.add_key(new_key(2)).await.expect("added");
     store.draw(tight, usd(100), usd(100), NOON.day()).await.expect("granted");
-    store.uses_unbounded(free);
+    store.use_unbounded(free).await.expect("durable");
     let mut slots: Vec<_> = (0..3).map(|_| store.slot().expect("room")).collect();
     slots[0].sent(Intent { client: Some(crate::money::ClientId(7)), ..intent(1, tight, Some(30)) });
     slots[1].sent(intent(2, tight, Some(20)));
@@ -58,8 +58,8 @@ async fn what_was_under_way_is_booked_and_what_was_leased_counts_until_it_is_acc
     // 9 settled, 50 in suspense, 40 stale.
     let grant = store.draw(tight, usd(51), usd(60), NOON.day()).await.expect("granted");
     assert_eq!((grant.amount, others(&store, tight).await), (usd(51), (40, false)));
-    store.absolve(tight, Some(recovered(15))).await.expect("written");
-    store.absolve(tight, Some(recovered(15))).await.expect("nothing is left to do");
+    assert!(store.absolve(tight, Some(recovered(15))).await.expect("written"));
+    assert!(!store.absolve(tight, Some(recovered(15))).await.expect("nothing is left to do"));
     store.absolve(free, None).await.expect("written");
     assert_eq!((others(&store, tight).await, others(&store, free).await), ((0, false), (0, false)));
     assert_eq!(store.stale_leases().await.expect("readable"), []);
@@ -83,6 +83,33 @@ async fn a_recovery_is_a_line_of_its_own() {
     let receipt = store.receipt(tight, NOON.day(), NOON.day()).await.expect("readable");
     assert_eq!((receipt.sums.amount, receipt.sums.by_usage, receipt.sums.estimated), (usd(24), usd(15), Usd::ZERO));
     assert_eq!((receipt.suspense, receipt.suspense_held), (2, usd(50)));
+}
+
+/// Each amount is what the others leave: with one of them gone, all are wrong.
+#[tokio::test]
+async fn what_a_comparison_has_found_is_booked_whole_or_not_at_all() {
+    let (place, tight, _) = crashed().await;
+    let (store, _) = open(place.path());
+    store.bury().await.expect("written");
+    let open = store.suspense_of_key(tight).await.expect("readable");
+    let none = Usd::ZERO;
+    let check = UsageCheck { at: NOON, usage: usd(31), settled: usd(31), before: none, elsewhere: none, drift: none };
+    let settle = open.iter().map(|entry| (entry.id, Settlement { basis: Basis::Usage, ..settlement(7) })).collect();
+    let finding = Finding { settle, recovered: Some(recovered(8)), check };
+    store.settle(open[1].id, settlement(3)).await.expect("written");
+    let late = store.reckon(tight, finding.clone()).await;
+    assert!(matches!(late, Err(StoreError::NoSuchSuspense(id)) if id == open[1].id), "{late:?}");
+    assert_eq!(store.suspense_of_key(tight).await.expect("readable"), open[..1]);
+    assert_eq!(others(&store, tight).await, (40, false));
+    assert_eq!(store.usage_check(tight).await.expect("readable"), None);
+    let in_time = Finding { settle: finding.settle[..1].to_vec(), ..finding };
+    assert!(store.reckon(tight, in_time).await.expect("written"));
+    assert_eq!(
+        (store.suspense_of_key(tight).await.expect("readable"), others(&store, tight).await),
+        (vec![], (0, false))
+    );
+    assert_eq!(store.usage_check(tight).await.expect("readable"), Some(check));
+    balanced(&store).await;
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ async fn an_orderly_end_gives_everything_back() {
     let (store, _) = open(place.path());
     let key = store.add_key(capped(1, &[(Window::Day, 100)])).await.expect("added");
     assert_eq!(drawn(&store, key, 60, 60).await, 60);
-    store.uses_unbounded(key);
+    store.use_unbounded(key).await.expect("durable");
     let slot = store.slot().expect("room");
     store.flush().await.expect("durable");
     assert_eq!(number(place.path(), "SELECT count(*) FROM leases WHERE amount = 60 AND unbounded = 1"), 1);

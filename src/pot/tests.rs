@@ -1,0 +1,148 @@
+//! A pot whose store is told when to write, and how that goes.
+
+use super::*;
+use crate::config::Config;
+use crate::money::{Basis, Caps, Limits, RequestId, Tokens, Usd, Window};
+use crate::secret::{Credential, Secret};
+use crate::store::{Fault, Settlement, Stepper, StoreError, StoreOptions, Suspense};
+use crate::upstream::Endpoint;
+
+const NOON: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+struct Bench {
+    pot: Arc<Pot>,
+    stepper: Stepper,
+    key: KeyId,
+    _place: tempfile::TempDir,
+}
+
+impl Bench {
+    /// With one key, of which 100 pico-dollars may be spent in all.
+    async fn new() -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let options = StoreOptions {
+            path: place.path().join("potluck.db"),
+            master_key: Some(Secret::new("07".repeat(32))),
+            master_key_file: place.path().join("master.key"),
+            queue_max_entries: 100,
+            commit_gather: Duration::ZERO,
+            first_lookup: Duration::ZERO,
+            close_patience: Duration::ZERO,
+        };
+        let clock = Clock::manual(NOON);
+        let (store, loaded, stepper) = Store::open_stepped(&options, &clock).expect("opens");
+        let origin = Origin::new(&Config::default().upstream).expect("good settings");
+        let parts = Parts { clock, policy: Policy::default(), store, loaded, origin, metrics: Metrics::new() };
+        let mut bench = Self { pot: Pot::new(parts), stepper, key: KeyId(0), _place: place };
+        let (pot, credential) = (Arc::clone(&bench.pot), Credential::parse(&format!("sk-or-v1-{:064x}", 1)));
+        let donated = bench.carry_out(None, pot.donate_unseen(credential.expect("a key"))).await;
+        bench.key = donated.expect("written").expect("new").id;
+        let caps: Caps = [(Window::Total, Usd::from_pico(100))].into_iter().collect();
+        let limits = |all: &mut Limits| all.caps = caps;
+        bench.carry_out(None, pot.change_limits(KeyRef::Id(bench.key), limits)).await.expect("written");
+        bench
+    }
+
+    /// Make a call, and have what it wants written, in the way of this fault.
+    async fn carry_out<T>(&mut self, fault: Option<Fault>, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = tokio::task::yield_now() => match fault {
+                    _ if !self.stepper.has_work() => {}
+                    Some(fault) => self.stepper.step_failing(fault),
+                    None => self.stepper.step(),
+                },
+            }
+        }
+    }
+
+    /// An attempt ends that held so much, its cost unknown.
+    async fn suspended(&mut self, held: i64) -> Suspense {
+        let entry = Entry {
+            at: NOON,
+            request: RequestId(uuid::Uuid::from_u128(1)),
+            attempt: 1,
+            key: self.key,
+            account: None,
+            client: None,
+            endpoint: Endpoint::ChatCompletions,
+            model: None,
+            generation: None,
+            tokens: Tokens::default(),
+            cost: Cost::Unknown,
+            held: Some(Usd::from_pico(held)),
+            byok: None,
+            outcome: Outcome::Broken,
+            status: None,
+            duration_ms: 0,
+        };
+        let pot = Arc::clone(&self.pot);
+        pot.book(entry, None, pot.store().slot().expect("room"));
+        self.carry_out(None, pot.store().flush()).await.expect("durable");
+        pot.store().suspense_of_key(self.key).await.expect("readable").remove(0)
+    }
+
+    /// What the pool believes of the key: settled, in suspense.
+    fn believed(&self) -> (i64, i64) {
+        let pool = self.pot.pool();
+        let purse = pool.keys(NOON).next().and_then(|key| key.purse).expect("limits");
+        (purse.settled(Window::Total, NOON).as_pico(), purse.suspense().as_pico())
+    }
+}
+
+fn found(cost: i64) -> Settlement {
+    let (cost, tokens) = (Usd::from_pico(cost), Tokens::default());
+    Settlement { at: NOON, cost, byok: None, tokens, model: None, basis: Basis::Upstream }
+}
+
+#[tokio::test]
+async fn a_cost_that_was_settled_by_a_commit_that_seemed_to_fail_is_known_at_the_next_look() {
+    let mut bench = Bench::new().await;
+    let entry = bench.suspended(60).await;
+    let pot = Arc::clone(&bench.pot);
+    let failed = bench.carry_out(Some(Fault::Durable), pot.settle_suspense(&entry, found(25))).await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(bench.believed(), (0, 60));
+    let again = bench.carry_out(None, pot.settle_suspense(&entry, found(25))).await;
+    assert!(matches!(again, Ok(false)), "nobody settles it again: {again:?}");
+    bench.carry_out(None, pot.catch_up()).await;
+    assert_eq!(bench.believed(), (25, 0));
+}
+
+#[tokio::test]
+async fn a_cost_that_could_not_be_settled_is_as_unknown_as_before() {
+    let mut bench = Bench::new().await;
+    let entry = bench.suspended(60).await;
+    let pot = Arc::clone(&bench.pot);
+    let failed = bench.carry_out(Some(Fault::Undone), pot.settle_suspense(&entry, found(25))).await;
+    assert!(failed.is_err(), "{failed:?}");
+    bench.carry_out(None, pot.catch_up()).await;
+    assert_eq!(bench.believed(), (0, 60));
+    assert!(bench.carry_out(None, pot.settle_suspense(&entry, found(25))).await.expect("written"));
+    assert_eq!(bench.believed(), (25, 0));
+}
+
+#[tokio::test]
+async fn a_key_that_was_wiped_by_a_commit_that_seemed_to_fail_leaves_at_the_next_look() {
+    for (fault, left) in [(Fault::Durable, 0), (Fault::Undone, 1)] {
+        let mut bench = Bench::new().await;
+        let pot = Arc::clone(&bench.pot);
+        let failed = bench.carry_out(Some(fault), pot.withdraw(KeyRef::Id(bench.key))).await;
+        assert!(matches!(failed, Err(AdminError::Store(StoreError::Unwritable(_)))), "{failed:?}");
+        assert_eq!(pot.total_keys(), 1);
+        bench.carry_out(None, pot.catch_up()).await;
+        assert_eq!(pot.total_keys(), left, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_can_be_withdrawn_again_when_the_first_time_seemed_to_fail() {
+    let mut bench = Bench::new().await;
+    let pot = Arc::clone(&bench.pot);
+    bench.carry_out(Some(Fault::Durable), pot.withdraw(KeyRef::Id(bench.key))).await.expect_err("not written");
+    let withdrawn = bench.carry_out(None, pot.withdraw(KeyRef::Id(bench.key))).await.expect("it is gone");
+    assert_eq!(withdrawn.total_keys, 0);
+}
