@@ -81,8 +81,9 @@ impl Attempt {
                 self.process.draw_unwatched(self.chosen.key, self.chosen.hold);
                 true
             }
-            Some(hold) if hold.missing > Usd::ZERO => self.process.draw(self.chosen.key, hold.missing).await,
-            _ => true,
+            Some(hold) if hold.missing > Usd::ZERO => self.process.draw(self.chosen.key).await,
+            Some(_) => true,
+            None => self.process.use_unbounded(self.chosen.key).await,
         }
     }
 
@@ -103,9 +104,6 @@ impl Attempt {
         };
         if let Some(slot) = &mut self.slot {
             slot.sent(intent);
-        }
-        if held.is_none() {
-            self.process.store.uses_unbounded(key);
         }
         let now = self.process.world.now_ms();
         self.process.unwritten_since.set(Some(self.process.unwritten_since.get().unwrap_or(now)));

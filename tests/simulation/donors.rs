@@ -7,7 +7,7 @@ use std::sync::Arc;
 use potluck::money::{Caps, Limits, PurseFigures, UsageCheck, Usd, Window};
 use potluck::pool::{KeyId, KeyState};
 use potluck::secret::Credential;
-use potluck::store::{NewKey, StoredKey};
+use potluck::store::{NewKey, StoreError, StoredKey};
 
 use crate::dice::Dice;
 use crate::event::Event;
@@ -19,7 +19,8 @@ use crate::world::World;
 #[derive(Clone, Debug)]
 pub struct Gift {
     pub account: usize,
-    pub usage_before: Pico,
+    /// `None`: it was taken although whoever gave it was told that it could not be.
+    pub usage_before: Option<Pico>,
 }
 
 /// Keys that were ever donated.
@@ -27,7 +28,8 @@ pub type Gifts = BTreeMap<KeyId, Gift>;
 
 /// Donate the key of an account, unless it is there.
 pub async fn donate(process: &Rc<Process>, account: usize, limits: Limits) {
-    if process.cards.borrow().values().any(|card| *card == account) {
+    let _changing = process.changes.read().await;
+    if process.draining.get() || process.cards.borrow().values().any(|card| *card == account) {
         return;
     }
     let world = &process.world;
@@ -47,12 +49,9 @@ pub async fn donate(process: &Rc<Process>, account: usize, limits: Limits) {
     let usage_before = world.upstream.borrow().accounts[account].shown(world.now_ms());
     let (before, none) = (usd(usage_before), Usd::ZERO);
     let check = UsageCheck { at: now, usage: before, settled: none, before, elsewhere: none, drift: none };
-    let Ok(id) = process.store.add_key(key.clone()).await else { return };
-    world.machine.gifts.borrow_mut().insert(id, Gift { account, usage_before });
+    let Ok(id) = process.store.add_key_with_usage(key.clone(), Some(check)).await else { return };
+    world.machine.gifts.borrow_mut().insert(id, Gift { account, usage_before: Some(usage_before) });
     tell_limits(world, id, &key.limits);
-    if process.store.save_usage_check(id, check).await.is_err() {
-        return;
-    }
     process.seat(StoredKey { id, key, spent: none, purse: PurseFigures::default(), usage: Some(check) });
     process.probe_wanted.notify_one();
     world.tell(Event::Donated { key: id, account });
@@ -60,10 +59,10 @@ pub async fn donate(process: &Rc<Process>, account: usize, limits: Limits) {
 
 /// Take a key out of the pool.
 pub async fn withdraw(process: &Rc<Process>, key: KeyId) {
-    if process.store.remove_key(key).await.is_ok() {
-        process.pool_on(key, |pool| pool.remove(key));
-        process.cards.borrow_mut().remove(&key);
-        process.world.tell(Event::Withdrawn { key });
+    let _changing = process.changes.read().await;
+    match process.store.remove_key(key).await {
+        Ok(()) | Err(StoreError::NoSuchKey(_)) => process.left(key),
+        Err(_) => process.fell_out_of_step(key),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Event {
     GivenBack { process: P, key: KeyId, amount: Pico },
     Synced { process: P, key: KeyId },
     Asked { process: P, key: KeyId, usage: Pico },
-    Settled { process: P, key: KeyId, request: R, cost: Pico, basis: Basis, moved: bool },
+    Settled { process: P, key: KeyId, request: R, cost: Pico, basis: Basis },
     Absolved { process: P, key: KeyId, amount: Pico },
     Checked { process: P, key: KeyId, usage: Pico, settled: Pico, before: Pico, elsewhere: Pico, drift: Pico },
     Commit { process: P, old_attempts: bool },

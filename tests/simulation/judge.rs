@@ -30,6 +30,8 @@ pub struct Judge {
     /// The day of the last look.
     looked_on: Option<Day>,
     was_set_back: bool,
+    /// How often the clock was set back.
+    pub set_backs: u64,
     /// Keys whose money a process is told anew.
     pub told_anew: BTreeSet<(P, KeyId)>,
     /// What each process's purses said last.
@@ -67,6 +69,13 @@ pub enum State {
     Accounted,
 }
 
+impl Known {
+    /// Whether its cost is the upstream's own word.
+    pub fn is_told(&self) -> bool {
+        matches!(self.state, State::Settled { .. } | State::Found { basis: Basis::Upstream, .. })
+    }
+}
+
 impl State {
     /// Whether the upstream may bill more than the ledger has.
     pub fn is_open(self) -> bool {
@@ -87,6 +96,7 @@ impl Judge {
             set_back_at: None,
             looked_on: None,
             was_set_back: false,
+            set_backs: 0,
             told_anew: BTreeSet::new(),
             said: BTreeMap::new(),
         }
@@ -119,6 +129,7 @@ impl Judge {
 
     pub fn clock_was_set_back(&mut self) {
         self.was_set_back = true;
+        self.set_backs += 1;
     }
 
     /// Whether a clock was set back so lately that sums may have risen by it.
@@ -236,7 +247,7 @@ impl Judge {
     fn line(&mut self, world: &World, line: &crate::rows::Line) -> Result<(), String> {
         let tally = self.tallies.entry(line.key).or_default();
         if line.corrects && line.attempt == 0 {
-            tally.recovered(line.day, line.pico.unwrap_or_default());
+            tally.recovered(line);
             world.stats.borrow_mut().recovered += 1;
             return Ok(());
         }

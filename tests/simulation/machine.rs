@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use potluck::background::Patience;
 use potluck::secret::Secret;
 use potluck::store::{Fault, Store, StoreOptions};
 
@@ -22,12 +23,8 @@ const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a
 /// How processes are set up, the same for all of them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `ledger.reconcile_schedule_ms`
-    pub schedule: Vec<Duration>,
-    /// `ledger.usage_settle_after_ms`
-    pub usage: Duration,
-    /// `ledger.estimate_after_ms`
-    pub estimate: Duration,
+    /// `ledger.reconcile_schedule_ms`, `ledger.usage_settle_after_ms`, `ledger.estimate_after_ms`
+    pub patience: Patience,
     /// `ledger.lease_permille`
     pub permille: u32,
     /// `store.queue_max_entries`
@@ -53,9 +50,11 @@ pub struct Machine {
 impl Machine {
     pub fn new(place: PathBuf, dice: &mut Dice) -> Self {
         let settings = Settings {
-            schedule: [2, 10, 60, 600, 3600].map(Duration::from_secs).into(),
-            usage: Duration::from_secs(120),
-            estimate: Duration::from_secs(7 * 86_400),
+            patience: Patience {
+                schedule: [2, 10, 60, 600, 3600].map(Duration::from_secs).into(),
+                usage: Duration::from_secs(120),
+                estimate: Duration::from_secs(7 * 86_400),
+            },
             permille: dice.pick(&[0, 10, 10, 10, 100, 1000]),
             places: dice.pick(&[40, 400, 4_000]),
         };
@@ -91,7 +90,9 @@ impl Machine {
     /// Everything that processes ever owned.
     pub fn owners(&self) -> Vec<Owner> {
         (1..=self.last.get())
-            .flat_map(|number| [Process::REQUESTS, Process::SERVICES, Process::DISK].map(|of| of(number)))
+            .flat_map(|number| {
+                [Process::REQUESTS, Process::SPAWNED, Process::SERVICES, Process::DISK].map(|of| of(number))
+            })
             .collect()
     }
 

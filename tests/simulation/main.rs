@@ -40,9 +40,10 @@ use world::{Keep, Size};
 
 /// Most worlds are small; every so often one is big.
 fn size(seed: u64) -> Size {
-    match seed % 20 {
-        0 => Size { phases: 4, requests: 1_500 },
-        _ => Size { phases: 5, requests: 160 },
+    match seed % 100 {
+        0 => Size { phases: 4, requests: 2_500 },
+        1..9 => Size { phases: 5, requests: 160 },
+        _ => Size { phases: 4, requests: 40 },
     }
 }
 

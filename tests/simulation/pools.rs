@@ -19,7 +19,9 @@ pub struct Said {
     over: [Pico; 4],
     unbounded: bool,
     rises: Pico,
-    slack: Pico,
+    slack: [Pico; 4],
+    others: Pico,
+    set_backs: u64,
 }
 
 pub fn look(world: &Rc<World>) {
@@ -42,15 +44,21 @@ fn look_at(world: &Rc<World>, process: &Process, key: KeyId, alone: bool) {
     let (now, name) = (process.now(), (process.number, key));
     let mut judge = world.judge.borrow_mut();
     let told_anew = judge.told_anew.remove(&name) || !judge.said.contains_key(&name);
-    let set_back = judge.is_set_back(world.now_ms());
+    let (just_set_back, set_backs) = (judge.is_set_back(world.now_ms()), judge.set_backs);
     let rises = judge.tallies.get(&key).map_or(0, |tally| tally.rises);
     let said = judge.said.entry(name).or_default();
-    said.slack += rises - std::mem::replace(&mut said.rises, rises);
+    let risen = rises - std::mem::replace(&mut said.rises, rises);
+    said.slack.iter_mut().for_each(|slack| *slack += risen);
+    // Days that were past, and spent on, are in the windows again.
+    let set_back = just_set_back | (std::mem::replace(&mut said.set_backs, set_backs) != set_backs);
     let wrong = process.pool(|pool| {
         let purse = pool.keys(now).find(|pooled| pooled.id == key)?.purse?;
         purse.invariants();
         let unbounded = std::mem::replace(&mut said.unbounded, purse.has_unbounded());
-        said.hear(purse, now, told_anew || set_back || unbounded || purse.has_unbounded() || !alone)
+        let others = Pico::from(purse.others().as_pico());
+        let others_drew = std::mem::replace(&mut said.others, others) < others;
+        let unbounded = unbounded || purse.has_unbounded();
+        said.hear(purse, now, told_anew || set_back || unbounded || others_drew || !alone)
     });
     if let Some(what) = wrong {
         world.fail(format!("the purse of {key} in process {}: {what}", process.number));
@@ -67,10 +75,10 @@ impl Said {
             let over = purse.caps().of(window).map_or(0, |cap| (sum - Pico::from(cap.as_pico())).max(0));
             let grown = over - self.over[at];
             if grown > 0 && !forgiving {
-                if grown > self.slack {
+                if grown > self.slack[at] {
                     wrong = Some(format!("the {window} cap is passed by {over}, {grown} more than before: {purse:?}"));
                 }
-                self.slack -= grown;
+                self.slack[at] -= grown;
             }
             self.over[at] = over;
         }

@@ -1,22 +1,26 @@
 //! A potluck: the real pool, the real store, and in between what `src/pot` does, in the same order and with the same gaps.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use potluck::clock::Timestamp;
 use potluck::money::{Cost, Ended, Entry, Usd};
-use potluck::pool::{Chosen, Evidence, KeyId, Policy, Pool};
+use potluck::pool::{Activity, Chosen, Evidence, KeyId, Policy, Pool};
 use potluck::store::{Loaded, NewKey, Slot, Stepper, Store, StoredKey};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, RwLock};
 
 use crate::broken::Broken;
+use crate::donors::Gift;
 use crate::event::{Event, P};
 use crate::judge;
 use crate::machine::Settings;
 use crate::tasks::Owner;
 use crate::world::World;
+
+/// A charge whose amount an answer has told shows in the key's usage by then.
+const SHOWN_AFTER_MS: u64 = 30_000;
 
 pub struct Process {
     pub world: Rc<World>,
@@ -27,13 +31,18 @@ pub struct Process {
     stepper: RefCell<Option<Stepper>>,
     /// The keys there are, and which upstream account each is.
     pub cards: RefCell<BTreeMap<KeyId, usize>>,
+    /// Draws of a key's headroom, one after the other.
+    drawing: RefCell<BTreeMap<KeyId, Rc<Mutex<()>>>>,
     pub lease_wanted: Notify,
     pub probe_wanted: Notify,
     pub settle_wanted: Notify,
     pub freed: Notify,
     /// In the place of looks that would go on every few seconds, for days.
     pub look: Notify,
+    pub changes: RwLock<()>,
     pub changing_limits: Mutex<()>,
+    /// How often that was done.
+    pub limits_changed: Cell<u64>,
     pub books: Mutex<()>,
     /// Client requests under way.
     pub under_way: Cell<u64>,
@@ -41,6 +50,14 @@ pub struct Process {
     pub dead: Cell<bool>,
     pub draining: Cell<bool>,
     pub buried: Cell<bool>,
+    /// Since when nobody else works with the store.
+    pub alone_since: Cell<Option<u64>>,
+    /// When attempts on a key ended last: any, and those of unknown cost.
+    ends: RefCell<BTreeMap<KeyId, (u64, Option<u64>)>>,
+    /// Keys that the store knows to be used without holds.
+    pub used_unbounded: RefCell<BTreeSet<KeyId>>,
+    /// Keys whose money the pool may know otherwise than the store.
+    pub out_of_step: RefCell<BTreeSet<KeyId>>,
     pub turn_planned: Cell<bool>,
     pub old_turn_planned: Cell<bool>,
     /// Since when an attempt is under way that is not written.
@@ -52,15 +69,20 @@ pub struct Process {
 #[allow(non_snake_case)]
 impl Process {
     pub const fn REQUESTS(number: P) -> Owner {
-        3 * number
+        4 * number
     }
 
     pub const fn SERVICES(number: P) -> Owner {
-        3 * number + 1
+        4 * number + 1
     }
 
     pub const fn DISK(number: P) -> Owner {
-        3 * number + 2
+        4 * number + 2
+    }
+
+    /// What goes on when the request that wanted it has gone.
+    pub const fn SPAWNED(number: P) -> Owner {
+        4 * number + 3
     }
 }
 
@@ -74,17 +96,24 @@ impl Process {
             store,
             stepper: RefCell::new(Some(stepper)),
             cards: RefCell::default(),
+            drawing: RefCell::default(),
             lease_wanted: Notify::new(),
             probe_wanted: Notify::new(),
             settle_wanted: Notify::new(),
             freed: Notify::new(),
             look: Notify::new(),
+            changes: RwLock::default(),
             changing_limits: Mutex::default(),
+            limits_changed: Cell::new(0),
             books: Mutex::default(),
             under_way: Cell::new(0),
             dead: Cell::new(false),
             draining: Cell::new(false),
             buried: Cell::new(false),
+            alone_since: Cell::new(None),
+            ends: RefCell::default(),
+            used_unbounded: RefCell::default(),
+            out_of_step: RefCell::default(),
             turn_planned: Cell::new(false),
             old_turn_planned: Cell::new(false),
             unwritten_since: Cell::new(None),
@@ -128,22 +157,40 @@ impl Process {
     }
 
     pub fn seat(&self, stored: StoredKey) {
-        let StoredKey { id, key, spent, purse, .. } = stored;
+        let StoredKey { id, key, spent, purse, usage } = stored;
         let NewKey { credential, label, account, limits, state, .. } = key;
         let upstream = label.and_then(|label| label.parse().ok()).expect("every key's label is its account");
         self.cards.borrow_mut().insert(id, upstream);
+        let untold = Gift { account: upstream, usage_before: None };
+        self.world.machine.gifts.borrow_mut().entry(id).or_insert(untold);
         let now = self.now();
         self.pool_on(id, |pool| {
             pool.insert(id, credential, account, state, spent, now);
+            if usage.is_none() {
+                pool.ask_now(id, now);
+            }
             if pool.set_limits(id, Arc::new(limits), now) {
                 pool.sync_purse(id, purse, now);
             }
         });
     }
 
+    /// A key is not in the store any more.
+    pub fn left(&self, key: KeyId) {
+        self.pool_on(key, |pool| pool.remove(key));
+        self.cards.borrow_mut().remove(&key);
+        self.world.tell(Event::Withdrawn { key });
+    }
+
     /// The key's account at the upstream, while the key is there.
     pub fn account(&self, key: KeyId) -> Option<usize> {
         self.cards.borrow().get(&key).copied()
+    }
+
+    /// Held while a key's headroom is drawn; `None` when the key has left.
+    pub fn drawing(&self, key: KeyId) -> Option<Rc<Mutex<()>>> {
+        self.account(key)?;
+        Some(Rc::clone(self.drawing.borrow_mut().entry(key).or_default()))
     }
 
     /// A choice was not used: what was taken for it is given back.
@@ -171,6 +218,10 @@ impl Process {
         {
             again.book(Entry { attempt: entry.attempt + 1, ..entry.clone() });
         }
+        let now = self.world.now_ms();
+        let ends = &mut *self.ends.borrow_mut();
+        let ended = ends.entry(entry.key).or_default();
+        *ended = (now, if unknown { Some(now) } else { ended.1 });
         self.pool_on(entry.key, |pool| {
             pool.ended(entry.key, entry.held, how, entry.at);
             slot.book(entry);
@@ -181,6 +232,27 @@ impl Process {
         }
         if strict {
             self.lease_wanted.notify_one();
+        }
+    }
+
+    /// What is under way on a key, where its usage proves something when it is asked for now: `src/pot/quiet.rs`.
+    pub fn quiet(&self, key: KeyId) -> Option<Activity> {
+        let (now, settles_after) = (self.world.now_ms(), self.settles_after());
+        let ago = |since: u64, at_least: u64| now - since >= at_least;
+        if self.draining.get() || self.alone_since.get().is_none_or(|since| !ago(since, settles_after)) {
+            return None;
+        }
+        let activity = self.pool(|pool| pool.activity(key))?;
+        let (any, unknown) = self.ends.borrow().get(&key).map_or((None, None), |(any, unknown)| (Some(*any), *unknown));
+        let shown = any.is_none_or(|any| ago(any, SHOWN_AFTER_MS.min(settles_after)));
+        let booked = unknown.is_none_or(|unknown| ago(unknown, settles_after));
+        (activity.in_flight == 0 && shown && booked).then_some(activity)
+    }
+
+    fn settles_after(&self) -> u64 {
+        match self.world.broken {
+            Some(Broken::ReckonsAtOnce) => 0,
+            _ => u64::try_from(self.settings().patience.usage.as_millis()).unwrap(),
         }
     }
 
@@ -258,7 +330,7 @@ impl Process {
             self.world.tell(Event::Closed { process: self.number, unwritten });
         }
         self.world.judge.borrow_mut().process_is_gone(self.epoch);
-        for owner in [Self::REQUESTS, Self::SERVICES, Self::DISK] {
+        for owner in [Self::REQUESTS, Self::SPAWNED, Self::SERVICES, Self::DISK] {
             self.world.tasks.end(owner(self.number));
         }
         self.world.machine.gone(self.number);

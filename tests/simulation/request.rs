@@ -172,6 +172,9 @@ impl Request {
             self.world().sleep(left.min(HANGUP_GRACE_MS)).await;
             if left <= HANGUP_GRACE_MS {
                 head(&mut attempt, &reply);
+                if matches!(reply, Reply::Failed { words: false, .. }) {
+                    attempt.refused_without_words();
+                }
             }
             attempt.close(Outcome::ClientGone);
             return false;

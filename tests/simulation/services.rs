@@ -1,12 +1,13 @@
 //! What goes on without a client, as `src/background` has it: leases, probes, unknown costs, the books.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
+use potluck::background::{Found, hopeless, next_try};
 use potluck::clock::Timestamp;
 use potluck::money::{Basis, Tokens, Usd};
-use potluck::pool::{Evidence, KeyFacts, KeyId};
-use potluck::store::{Settlement, StoreError, Suspense};
+use potluck::pool::{Activity, Evidence, KeyFacts, KeyId};
+use potluck::store::{Settlement, StaleLease, StoreError, Suspense};
 
 use crate::attempt::named;
 use crate::audit;
@@ -16,10 +17,6 @@ use crate::process::{Process, usd};
 use crate::tasks::{all, first};
 
 const BATCH: usize = 64;
-/// After the schedule's last time it is asked once a day.
-const AFTERWARDS: Duration = Duration::from_secs(24 * 60 * 60);
-const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10 * 60));
-const NO_QUESTION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10 * 60));
 
 /// Start all of them.
 pub fn start(process: &Rc<Process>) {
@@ -50,6 +47,8 @@ async fn probe_all(process: Rc<Process>) {
         let wanted = process.probe_wanted.notified();
         let (now, roll) = (process.now(), process.roll());
         let (turned, due) = process.pool(|pool| (pool.tick(now), pool.due_probes(now, BATCH, roll)));
+        let behind = process.pool(|pool| if pool.was_set_back() { pool.keys_with_purse() } else { Vec::new() });
+        behind.into_iter().for_each(|key| process.fell_out_of_step(key));
         process.saved(&turned);
         if due.is_empty() {
             first(wanted, process.look.notified()).await.ok();
@@ -61,7 +60,7 @@ async fn probe_all(process: Rc<Process>) {
 
 async fn probe(process: &Rc<Process>, key: KeyId) {
     let Some(account) = process.account(key) else { return };
-    let (asked_at, before) = (process.now(), process.pool(|pool| pool.activity(key)));
+    let (asked_at, quiet) = (process.now(), process.quiet(key));
     let Some((usage, left)) = ask(process, account, |account, now| (account.shown(now), account.left(now))).await
     else {
         process.evidence(key, &Evidence::Silent, asked_at);
@@ -76,12 +75,20 @@ async fn probe(process: &Rc<Process>, key: KeyId) {
     };
     process.evidence(key, &Evidence::Key(facts), asked_at);
     process.world.tell(Event::Asked { process: process.number, key, usage });
-    // What the store cannot do now is done after the next question.
-    audit::compare(process, key, usd(usage), before).await.ok();
+    if let Some(quiet) = quiet.or_else(|| loud(process, key)) {
+        // What the store cannot do now is done after the next question.
+        audit::compare(process, key, usd(usage), quiet).await.ok();
+    }
     let asked_at = process.now();
     if let Some(Some(remaining)) = ask(process, account, |account, now| account.left(now).1).await {
         process.evidence(key, &Evidence::Credits { remaining: usd(remaining) }, asked_at);
     }
+}
+
+/// What [`Broken::ReckonsInTraffic`] takes for a quiet moment.
+fn loud(process: &Process, key: KeyId) -> Option<Activity> {
+    let broken = process.world.broken == Some(Broken::ReckonsInTraffic);
+    process.pool(|pool| pool.activity(key)).filter(|_| broken)
 }
 
 /// A free question: answered after a while, or not at all.
@@ -99,76 +106,53 @@ async fn ask<T>(
     answer
 }
 
-/// Settles unknown costs.
+/// Settles unknown costs. When to look is not its own to say, or an unknown cost would be asked about for days.
 async fn settle_all(process: Rc<Process>) {
     loop {
-        let next = settle_due(&process).await.unwrap_or_else(|_| Some(process.now().after(Duration::from_secs(5))));
-        let looked_at = first(process.settle_wanted.notified(), process.look.notified());
-        match next {
-            Some(at) => {
-                let pause = u64::try_from(at.since(process.now()).as_millis()).unwrap();
-                first(process.world.sleep(pause), looked_at).await.ok();
-            }
-            None => {
-                looked_at.await.ok();
-            }
-        }
+        let looked_at = (process.settle_wanted.notified(), process.look.notified());
+        // What the store cannot do now is done in the next round.
+        settle_due(&process).await.ok();
+        first(looked_at.0, looked_at.1).await.ok();
     }
 }
 
-/// Go through what is due. When to look again, as far as that is known.
-async fn settle_due(process: &Rc<Process>) -> Result<Option<Timestamp>, StoreError> {
+async fn settle_due(process: &Rc<Process>) -> Result<(), StoreError> {
     process.store.flush().await?;
     let due = process.store.suspense_due(process.now(), BATCH).await?;
-    let done = all(due.iter().map(|entry| resolve(process, entry))).await;
-    let mut next = None;
-    for at in done {
-        next = next.into_iter().chain(at?).min();
-    }
-    Ok(next)
+    all(due.iter().map(|entry| resolve(process, entry))).await.into_iter().collect()
 }
 
-async fn resolve(process: &Rc<Process>, entry: &Suspense) -> Result<Option<Timestamp>, StoreError> {
+async fn resolve(process: &Rc<Process>, entry: &Suspense) -> Result<(), StoreError> {
     let asked_at = process.now();
     let found = match look_up(process, entry).await {
         Ok(cost) => {
             let _settling = process.books.lock().await;
             let settlement = settlement(process.now(), usd(cost), Basis::Upstream);
-            return process.settle_suspense(entry, settlement).await.map(|_| None);
+            return process.settle_suspense(entry, settlement).await.map(drop);
         }
         Err(found) => found,
     };
-    let settings = process.settings();
-    let age = asked_at.since(entry.opened_at);
-    let next = next_try(process, entry.opened_at, &found, asked_at);
+    let patience = &process.settings().patience;
+    let next = next_try(entry.opened_at, found, patience, asked_at);
     if next.is_none()
         && let Some(held) = entry.held
     {
         let _settling = process.books.lock().await;
-        return process.settle_suspense(entry, settlement(process.now(), held, Basis::Estimate)).await.map(|_| None);
+        return process.settle_suspense(entry, settlement(process.now(), held, Basis::Estimate)).await.map(drop);
     }
-    let asked = settings.schedule.iter().max().copied().filter(|_| entry.generation.is_some()).unwrap_or_default();
-    if age >= asked.max(settings.usage) {
+    if asked_at.since(entry.opened_at) >= patience.until_usage(entry.generation.is_some()) {
         ask_about(process, [entry.key]);
     }
-    process.store.retry_later(entry.id, next).await?;
-    Ok(next)
+    process.store.retry_later(entry.id, next).await
 }
 
-pub fn settlement(at: Timestamp, cost: Usd, basis: Basis) -> Settlement {
+fn settlement(at: Timestamp, cost: Usd, basis: Basis) -> Settlement {
     Settlement { at, cost, byok: None, tokens: Tokens::default(), model: None, basis }
 }
 
-/// Why a question did not bring a cost.
-enum Found {
-    NotYet,
-    Silent,
-    Nothing,
-}
-
 async fn look_up(process: &Rc<Process>, entry: &Suspense) -> Result<i128, Found> {
+    let account = process.account(entry.key).ok_or(Found::Gone)?;
     let attempt = entry.generation.as_ref().and_then(named).ok_or(Found::Nothing)?;
-    let account = process.account(entry.key).ok_or(Found::Nothing)?;
     let told = ask(process, account, |_, _| ()).await;
     let now = process.world.now_ms();
     let known = process.world.upstream.borrow().generation(account, attempt, now);
@@ -176,22 +160,6 @@ async fn look_up(process: &Rc<Process>, entry: &Suspense) -> Result<i128, Found>
         (None, _) => Err(Found::Silent),
         (Some(()), None) => Err(Found::NotYet),
         (Some(()), Some(cost)) => Ok(cost),
-    }
-}
-
-fn next_try(process: &Process, opened_at: Timestamp, found: &Found, now: Timestamp) -> Option<Timestamp> {
-    let age = now.since(opened_at);
-    if age >= process.settings().estimate {
-        return None;
-    }
-    match found {
-        Found::Nothing => Some(now.after(age.clamp(NO_QUESTION.0, NO_QUESTION.1))),
-        Found::Silent => Some(now.after(age.clamp(SILENCE.0, SILENCE.1))),
-        Found::NotYet => {
-            let schedule = process.settings().schedule.iter();
-            let scheduled = schedule.map(|step| opened_at.after(*step)).filter(|at| *at > now).min();
-            scheduled.or_else(|| Some(now.after(AFTERWARDS)))
-        }
     }
 }
 
@@ -217,15 +185,22 @@ async fn keep_once(process: &Rc<Process>) -> Result<(), StoreError> {
         process.bury().await?;
         process.buried.set(true);
     }
+    process.catch_up().await;
     process.look_at_others().await?;
-    let (now, patience) = (process.now(), process.settings().usage);
-    let stale = process.store.stale_leases().await?;
-    if process.world.broken == Some(Broken::ForgivesLeases) {
-        for lease in &stale {
-            process.store.absolve(lease.key, None).await?;
+    let mut lost = BTreeMap::<KeyId, Vec<StaleLease>>::new();
+    for lease in process.store.stale_leases().await? {
+        lost.entry(lease.key).or_default().push(lease);
+    }
+    ask_about(process, lost.keys().copied().filter(|key| process.quiet(*key).is_some()));
+    for (key, leases) in lost {
+        if process.world.broken == Some(Broken::ForgivesLeases) {
+            process.store.absolve(key, None).await?;
+        }
+        let now = process.now();
+        let is_there = process.account(key).is_some();
+        if let Some(amount) = hopeless(&leases, is_there, process.settings().patience.estimate, now) {
+            audit::estimate_the_lost(process, key, amount).await?;
         }
     }
-    let ripe = stale.iter().filter(|lease| now.since(lease.since) >= patience).map(|lease| lease.key);
-    ask_about(process, ripe);
     Ok(())
 }

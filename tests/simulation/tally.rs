@@ -19,7 +19,7 @@ pub struct Tally {
     billed_open: Pico,
     /// Billed for attempts that are open and held nothing.
     unbounded_open: Pico,
-    /// Billed for attempts that are open, beyond what they held.
+    /// Billed beyond what was held, where the upstream has not told what it was for.
     excess_open: Pico,
     /// Held by attempts that were sent and are not in the ledger, by epoch.
     out: BTreeMap<u64, Pico>,
@@ -27,11 +27,13 @@ pub struct Tally {
     pub money: Money,
     /// By how much each cap is passed, for a reason that is known.
     over: [Pico; 4],
-    /// By how much prices have risen, and no cap was passed for it yet.
-    slack: Pico,
+    /// By how much prices have risen, and this cap was not passed for it yet.
+    slack: [Pico; 4],
     /// Something was booked that held nothing.
     unbounded_booked: bool,
     pub rises: Pico,
+    /// Booked for lack of anything better, where nobody knows an attempt.
+    pub guessed: Pico,
 }
 
 impl Tally {
@@ -51,11 +53,11 @@ impl Tally {
             // As the ledger has it: which of several costs is how high is a guess.
             State::Settled { .. } | State::Found { .. } | State::Accounted => {}
         }
-        if known.state.is_open() {
-            match known.held {
-                None => self.unbounded_open += sign * known.billed,
-                Some(held) => self.excess_open += sign * (known.billed - held).max(0),
-            }
+        match known.held {
+            None if known.state.is_open() => self.unbounded_open += sign * known.billed,
+            // Usage shows it, but cannot tell whose it is.
+            Some(held) if !known.is_told() => self.excess_open += sign * (known.billed - held).max(0),
+            _ => {}
         }
     }
 
@@ -68,15 +70,19 @@ impl Tally {
     }
 
     /// What was lost is booked.
-    pub fn recovered(&mut self, day: Day, amount: Pico) {
-        *self.billed_on.entry(day).or_default() += amount;
+    pub fn recovered(&mut self, line: &Line) {
+        let amount = line.pico.unwrap_or_default();
+        *self.billed_on.entry(line.day).or_default() += amount;
+        if line.basis == Some(Basis::Estimate) {
+            self.guessed += amount;
+        }
         // It may have been lost by a process that held nothing.
         self.unbounded_booked = true;
     }
 
     /// A price rose: as much may be booked beyond a hold.
     pub fn rose(&mut self, excess: Pico) {
-        self.slack += excess;
+        self.slack.iter_mut().for_each(|slack| *slack += excess);
         self.rises += excess;
     }
 
@@ -113,7 +119,7 @@ impl Tally {
             let over = caps[at].map_or(0, |cap| (sum - cap).max(0));
             let grown = over - self.over[at];
             if grown > 0 && !forgiving {
-                if grown > self.slack {
+                if grown > self.slack[at] {
                     let (days, suspense) = (&money.days, money.suspense);
                     return Err(format!(
                         "the {window} cap of {:?} is passed by {over}, {grown} more than before: days {days:?}, \
@@ -121,7 +127,7 @@ impl Tally {
                         caps[at], money.leases
                     ));
                 }
-                self.slack -= grown;
+                self.slack[at] -= grown;
             }
             self.over[at] = over;
         }
@@ -132,6 +138,8 @@ impl Tally {
 
     /// The bill must be covered by what the books have set aside for it, and within every cap.
     pub fn bill_is_too_high(&self, today: Day) -> Option<String> {
+        // Of a key that has left the pool nobody can ask any more what was spent on it.
+        let caps = self.money.caps?;
         let known_to_pass = self.unbounded_open + self.excess_open;
         let covered = self.money.total + self.money.suspense + self.money.leased() + known_to_pass;
         if self.billed > covered {
@@ -141,7 +149,7 @@ impl Tally {
             ));
         }
         for (at, window) in Window::ALL.into_iter().enumerate() {
-            let Some(cap) = self.money.caps.unwrap_or_default()[at] else { continue };
+            let Some(cap) = caps[at] else { continue };
             let billed = self.billed_open + since(&self.billed_on, window, today);
             let allowed = cap + self.over[at] + known_to_pass;
             if billed > allowed {

@@ -25,7 +25,7 @@ pub async fn happens(world: &Rc<World>) {
         18..24 => stop(world).await,
         24..36 => upgrade(world).await,
         36..46 => commits_fail(world),
-        46..50 => world.machine.be_slow(world.between(500, 6_000)),
+        46..50 => world.machine.be_slow(world.between(500, 4_500)),
         50..60 => jump(world).await,
         60..75 => limits_change(world).await,
         75..79 => pause(world).await,
@@ -77,6 +77,10 @@ async fn upgrade(world: &Rc<World>) {
     let (Some(process), 1) = (world.machine.serving(), world.machine.processes().len()) else { return };
     world.stats.borrow_mut().upgrades += 1;
     process.draining.set(true);
+    first(process.changes.write(), world.sleep(5_000)).await.ok();
+    if process.dead.get() {
+        return start(world);
+    }
     let successor = world.machine.start(world);
     world.tell(Event::Upgrade { from: process.number, to: successor.number });
     drain(world, &process).await;
@@ -99,6 +103,7 @@ async fn drain(world: &Rc<World>, process: &Rc<Process>) {
     // Either the runtime ends first, and with it what is under way; or something is still under way when the store closes.
     if world.permille(700) {
         world.tasks.end(Process::REQUESTS(process.number));
+        world.tasks.end(Process::SPAWNED(process.number));
     }
     process.close();
 }
@@ -168,7 +173,7 @@ pub async fn in_process(world: &Rc<World>, process: &Process, work: impl Future<
     first(work, first(gone, world.sleep(30_000))).await.ok();
 }
 
-/// A task panics: it is dropped wherever it is.
+/// A request panics: it is dropped wherever it is.
 fn panic(world: &Rc<World>) {
     let Some(process) = world.machine.serving() else { return };
     world.tell(Event::Panic);
