@@ -77,7 +77,8 @@ impl Auditor {
         for lease in self.pot.store().stale_leases().await? {
             lost.entry(lease.key).or_default().push(lease);
         }
-        self.pot.ask_about(lost.keys().copied().filter(|key| self.pot.quiet(*key, self.patience.usage).is_some()));
+        let is_quiet = |key: &KeyId| self.pot.quiet(*key, self.patience.usage).is_some();
+        self.pot.ask_about(&lost.keys().copied().filter(is_quiet).collect::<Vec<_>>());
         for (key, leases) in lost {
             if let Some(amount) = hopeless(&leases, self.pot.has(key), self.patience.estimate, now) {
                 self.pot.estimate_the_lost(key, amount).await?;

@@ -127,7 +127,7 @@ async fn resolve(pot: Arc<Pot>, patience: Patience, entry: Suspense) -> Done {
         tracing::error!(request = %entry.request, key = %entry.key, ?found, "this attempt's cost stays unknown");
     }
     if asked_at.since(entry.opened_at) >= patience.until_usage(entry.generation.is_some()) {
-        pot.ask_about(std::iter::once(entry.key));
+        pot.ask_about(&[entry.key]);
     }
     let done = next.map_or(Done::GivenUp, Done::Later);
     written(&entry, pot.store().retry_later(entry.id, next).await, done)

@@ -323,12 +323,12 @@ impl Pot {
     }
 
     /// Have these keys asked about soon.
-    pub(crate) fn ask_about(&self, keys: impl Iterator<Item = KeyId>) {
+    pub(crate) fn ask_about(&self, keys: &[KeyId]) {
         let now = self.clock.now();
         let mut pool = self.pool();
-        let asked = keys.map(|key| pool.ask_now(key, now)).count();
+        keys.iter().for_each(|key| pool.ask_now(*key, now));
         drop(pool);
-        if asked > 0 {
+        if !keys.is_empty() {
             self.probe_wanted.notify_one();
         }
     }
