@@ -63,6 +63,7 @@ impl Auditor {
         }
         self.pot.catch_up().await;
         self.pot.look_at_others().await?;
+        self.pot.ask_about(&self.pot.never_compared(self.patience.usage));
         self.look_after_the_lost(now).await?;
         if done.verified.is_none_or(|at| now.since(at) >= VERIFY_EVERY || now < at) {
             self.verify(now.day()).await?;

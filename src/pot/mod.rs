@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use quiet::Ends;
+use quiet::{Asked, Ends};
 
 pub use attempt::{Attempt, Begun, Call, Progress};
 pub use prices::{Expected, Prices};
@@ -65,6 +65,8 @@ pub struct Card {
     drawing: tokio::sync::Mutex<()>,
     /// When attempts on it ended last.
     ends: Ends,
+    /// When it was asked about because its usage was never compared.
+    asked: Asked,
     /// The store knows that this process uses it without holds.
     used_unbounded: AtomicBool,
     /// The health that the log told last, by its place in [`Health::ALL`].
@@ -176,6 +178,7 @@ impl Pot {
             check: Mutex::new(usage),
             drawing: tokio::sync::Mutex::default(),
             ends: Ends::default(),
+            asked: Asked::default(),
             used_unbounded: AtomicBool::new(false),
             told: AtomicUsize::new(Health::ALL.iter().position(|h| *h == state.health).unwrap_or_default()),
         };
