@@ -5,7 +5,7 @@
 
 use super::schedule::Patience;
 use crate::clock::Timestamp;
-use crate::money::{Basis, Books, OpenCost, Reckoned, Tokens, Unaccounted, UsageCheck, Usd, reckon};
+use crate::money::{Basis, Books, OpenCost, PurseFigures, Reckoned, Tokens, Unaccounted, UsageCheck, Usd, reckon};
 use crate::pool::{Activity, KeyId};
 use crate::pot::Pot;
 use crate::store::{Finding, Recovered, Settlement, StaleLease, StoreError, Suspense};
@@ -19,23 +19,32 @@ pub(super) async fn compare(
     patience: &Patience,
 ) -> Result<(), StoreError> {
     let is_quiet = || pot.quiet(key, patience.usage) == Some(quiet);
-    if !is_quiet() {
+    let is_unused = || pot.unused(key) == Some(quiet);
+    if !is_quiet() && !is_unused() {
         return Ok(());
     }
     // Nothing in suspense is settled by anybody else meanwhile.
     let _settling = pot.books().await;
     pot.store().flush().await?;
-    let settled = pot.store().purse(key).await?.total;
+    let figures = pot.store().purse(key).await?;
+    let settled = figures.total;
     let open = pot.store().suspense_of_key(key).await?;
     let stale: Vec<StaleLease> = pot.store().stale_leases().await?.into_iter().filter(|l| l.key == key).collect();
     let last = pot.store().usage_check(key).await?;
-    if !is_quiet() {
+    let is_new = last.is_none() && open.is_empty() && stale.is_empty() && is_untouched(&figures);
+    if !is_quiet() && !(is_new && is_unused()) {
         return Ok(());
     }
     let Some(reckoned) = reckoned(usage, settled, &open, &stale, last, patience, pot.clock().now()) else {
         return Ok(());
     };
     pot.reckon(key, &open, finding(&reckoned)).await
+}
+
+/// Whether nobody has ever used the key through this pool. Then all its usage is from before, however late it is booked, and
+/// what a crash loses from here on can be told from it.
+fn is_untouched(figures: &PurseFigures) -> bool {
+    figures.total == Usd::ZERO && figures.others == Usd::ZERO && !figures.others_unbounded
 }
 
 /// What `usage`, asked for while nothing was missing in it, says about a key's books: what was `settled` in all, what is

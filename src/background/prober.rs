@@ -63,7 +63,7 @@ impl BackgroundService for Prober {
 async fn probe(pot: Arc<Pot>, key: KeyId, patience: Patience) {
     let Some(chosen) = pot.pinned(key) else { return };
     let asked_at = pot.clock().now();
-    let quiet = pot.quiet(key, patience.usage);
+    let quiet = pot.quiet(key, patience.usage).or_else(|| pot.unused(key));
     match ask_key(pot.origin(), &chosen.credential, asked_at).await {
         Ok(KeyAnswer::Facts { management: true, .. }) => refuse_management(&pot, key).await,
         Ok(KeyAnswer::Facts { facts, .. }) => {

@@ -92,6 +92,11 @@ impl Pot {
         self.card(key)?.ends.are_shown(settles_after).then_some(activity)
     }
 
+    /// What is under way on a key that this process has not used yet: nothing.
+    pub(crate) fn unused(&self, key: KeyId) -> Option<Activity> {
+        self.activity(key).filter(|activity| activity.in_flight == 0 && activity.begun == 0)
+    }
+
     /// From now on nobody else works with the store.
     pub(super) fn is_alone(&self) {
         let mut alone = self.alone_since.lock().unwrap_or_else(PoisonError::into_inner);
