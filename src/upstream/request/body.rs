@@ -201,3 +201,22 @@ pub(super) fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
 pub(super) fn list(value: Option<&RawValue>) -> Vec<&RawValue> {
     value.and_then(|v| serde_json::from_str(v.get()).ok()).unwrap_or_default()
 }
+
+/// A field, and the model it names; `None` when that cannot be read.
+pub(super) type Fallback<'a> = (&'static str, Option<Cow<'a, str>>);
+
+/// Models that may serve the request in place of `model`: those of `models`, and of `fallbacks`, Anthropic's way to say it,
+/// whose elements are objects.
+pub(super) fn fallback_models<'a>(body: &Body<'a>) -> Vec<Fallback<'a>> {
+    let mut named: Vec<_> = list(body.models).into_iter().map(|model| ("models", string(Some(model)))).collect();
+    for fallback in list(body.fallbacks) {
+        match serde_json::from_str(fallback.get()) {
+            Ok(Members(members)) => {
+                let models = members.into_iter().filter(|(key, _)| key == "model");
+                named.extend(models.map(|(_, value)| ("fallbacks", string(Some(value)))));
+            }
+            Err(_) => named.push(("fallbacks", string(Some(fallback)))),
+        }
+    }
+    named
+}

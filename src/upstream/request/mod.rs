@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 use crate::pool::{Conversation, Lane};
 
 use super::Endpoint;
-use body::{Body, list, opening, string};
+use body::{Body, Fallback, opening, string};
 use skeleton::skeleton;
 
 /// The facts of a request that decide about its key and its handling.
@@ -81,11 +81,13 @@ pub fn read_request(
         // Said again of the whole body, for the place of the fault.
         Err(bad) => return Err(Body::read(whole).err().unwrap_or(bad)),
     };
-    policy::check(endpoint, &fields, body)?;
+    let fallbacks = body::fallback_models(&fields);
+    policy::check(endpoint, &fields, &fallbacks, body)?;
     Ok(RequestFacts {
         model: string(fields.model).map(|model| model.into()),
-        fallbacks: list(fields.models).into_iter().filter_map(|model| string(Some(model))).map(Into::into).collect(),
-        lane: lane(&fields),
+        lane: lane(&fields, &fallbacks),
+        // No donor's patterns fit a name that cannot be read.
+        fallbacks: fallbacks.into_iter().map(|(_, model)| model.unwrap_or_default().into()).collect(),
         stream: fields.stream.is_some_and(|stream| stream.get() == "true"),
         conversation: history::conversation(endpoint, &fields, headers, salt),
         provider_restricted: fields.provider.is_some_and(narrows),
@@ -110,10 +112,11 @@ fn may_be_unreadable(endpoint: Endpoint, headers: &HeaderMap) -> bool {
 }
 
 /// Free models are limited by requests, all others by money; with a paid fallback money may be needed.
-fn lane(fields: &Body<'_>) -> Lane {
-    let mut named = fields.model.into_iter().chain(list(fields.models)).peekable();
-    let free = named.peek().is_some() && named.all(|model| string(Some(model)).is_some_and(|m| is_free(&m)));
-    if free { Lane::Free } else { Lane::Paid }
+fn lane(fields: &Body<'_>, fallbacks: &[Fallback<'_>]) -> Lane {
+    let model = fields.model.is_none() || string(fields.model).is_some_and(|model| is_free(&model));
+    let rest = fallbacks.iter().all(|(_, model)| model.as_deref().is_some_and(is_free));
+    let named = fields.model.is_some() || !fallbacks.is_empty();
+    if named && model && rest { Lane::Free } else { Lane::Paid }
 }
 
 fn is_free(model: &str) -> bool {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::upstream::Endpoint;
 
-use super::body::{Body, Members, list, opening, string};
+use super::body::{Body, Fallback, Members, list, opening, string};
 use super::fault::{BadRequest, BodyFault};
 
 /// OpenRouter's server tools that touch nothing of the account but its credit. A tool that is not known is not let
@@ -41,7 +41,12 @@ const DEPTH_MAX: usize = 16;
 ///
 /// # Errors
 /// The first rule that is broken, naming the field.
-pub(super) fn check(endpoint: Endpoint, body: &Body<'_>, text: &[u8]) -> Result<(), BadRequest> {
+pub(super) fn check(
+    endpoint: Endpoint,
+    body: &Body<'_>,
+    fallbacks: &[Fallback<'_>],
+    text: &[u8],
+) -> Result<(), BadRequest> {
     let refuse = |broken: bool, field: &str, what| if broken { Err(BadRequest::new(field, what)) } else { Ok(()) };
     let on = |value: Option<&RawValue>| value.is_some_and(|v| v.get() != "false");
     refuse(on(body.store), "store", BodyFault::Stored)?;
@@ -53,10 +58,8 @@ pub(super) fn check(endpoint: Endpoint, body: &Body<'_>, text: &[u8]) -> Result<
     if let Some(model) = string(body.model) {
         model_name(&model, "model")?;
     }
-    for model in list(body.models) {
-        if let Some(model) = string(Some(model)) {
-            model_name(&model, "models")?;
-        }
+    for (field, model) in fallbacks {
+        model_name(model.as_deref().unwrap_or_default(), field)?;
     }
     for tool in list(body.tools) {
         check_tool(tool, 0)?;

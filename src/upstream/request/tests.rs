@@ -40,6 +40,18 @@ fn reads_model_lane_and_stream() {
         false,
     );
     check(r#"{"model":"a/b:free","models":[1]}"#, Some("a/b:free"), Lane::Paid, false);
+    check(r#"{"model":"a/b:free","fallbacks":[{"model":"c/d:free"}]}"#, Some("a/b:free"), Lane::Free, false);
+    check(r#"{"model":"a/b:free","fallbacks":[{"model":"e/f"}]}"#, Some("a/b:free"), Lane::Paid, false);
+}
+
+#[test]
+fn models_in_anthropics_fallbacks_are_models_the_request_allows() {
+    let fallbacks =
+        |body: &str| facts(Messages, body).fallbacks.iter().map(|model| model.to_string()).collect::<Vec<_>>();
+    let body =
+        r#"{"model":"anthropic/a","models":["b/c"],"fallbacks":[{"model":"openai/o1-pro","max_tokens":1},"d/e",7]}"#;
+    assert_eq!(fallbacks(body), ["b/c", "openai/o1-pro", "d/e", ""], "what cannot be read fits no donor's pattern");
+    assert!(fallbacks(r#"{"model":"a/b","fallbacks":[{}]}"#).is_empty());
 }
 
 #[test]
@@ -98,6 +110,7 @@ fn refuses_what_reaches_into_an_account() {
     chat(r#""model":"@preset/email""#, "model", BodyFault::Preset);
     chat(r#""model":"a/b@PRESET/email""#, "model", BodyFault::Preset);
     chat(r#""models":["a/b","\u0040preset/email"]"#, "models", BodyFault::Preset);
+    chat(r#""fallbacks":[{"model":"@preset/email"}]"#, "fallbacks", BodyFault::Preset);
     chat(r#""preset":"email""#, "preset", BodyFault::Preset);
     chat(&format!(r#""model":"{}""#, "x".repeat(257)), "model", BodyFault::TooLong);
     chat(r#""tools":[{"type":"openrouter:files"}]"#, "tools", BodyFault::Tool);
