@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::money::{Hold, Usd};
 
+use super::accounts::Accounts;
 use super::exclusions::LeftOut;
 use super::slot::{Slot, Trial};
 use super::spend::Fit;
@@ -73,20 +74,21 @@ impl Pool {
         let place = *self.places.get(&id)?;
         let left_out = self.exclusions.of_model(want.model, now);
         let ready = want.lane.of(&self.index.ready).contains(place);
-        let fits = self.slot(place).is_some_and(|slot| !skips(want, &left_out, slot, now));
+        let fits = self.slot(place).is_some_and(|slot| !skips(want, &left_out, &self.accounts, slot, now));
         (ready && fits).then_some(place)
     }
 
     fn by_rotation(&mut self, want: &Want<'_>, now: Timestamp, roll: u64) -> Option<usize> {
         let left_out = self.exclusions.of_model(want.model, now);
-        let slots = &self.slots;
+        let (slots, accounts) = (&self.slots, &self.accounts);
         let skip = |place: usize| match slots.get(place) {
-            Some(Some(slot)) => skips(want, &left_out, slot, now),
+            Some(Some(slot)) => skips(want, &left_out, accounts, slot, now),
             _ => true,
         };
         if want.richest {
             let ready = want.lane.of(&self.index.ready).from(0).filter(|place| !skip(*place));
-            let left = |place: &usize| self.slot(*place).and_then(Slot::ceiling).unwrap_or(LEFT_UNKNOWN);
+            let ceiling = |slot: &Slot| slot.ceiling(self.others(slot).all());
+            let left = |place: &usize| self.slot(*place).and_then(ceiling).unwrap_or(LEFT_UNKNOWN);
             // Of equals the first: `max_by_key` gives the last.
             return ready.min_by_key(|place| std::cmp::Reverse(left(place)));
         }
@@ -112,8 +114,9 @@ impl Pool {
         }
         let slot = self.slots.get_mut(place).and_then(Option::as_mut)?;
         // Neither counts nor holds are in any index: those change when a hold is settled.
-        let hold = slot.begin(want, now);
+        let hold = slot.begin(want, &self.accounts, now);
         let chosen = hand_out(slot, trial, hold);
+        self.count(place);
         self.wish(place, chosen.key);
         Some(chosen)
     }
@@ -141,7 +144,7 @@ impl Pool {
         let left_out = self.exclusions.of_model(want.model, now);
         let ready = want.lane.of(&self.index.ready).from(0).filter_map(|place| self.slot(place));
         let others = ready.filter(|slot| !rules_out(want, &left_out, slot));
-        others.map(|slot| slot.fit(want, now)).fold(NoKey::NoneLeft, |best, fit| match (best, fit) {
+        others.map(|slot| slot.fit(want, &self.accounts, now)).fold(NoKey::NoneLeft, |best, fit| match (best, fit) {
             (NoKey::AllBusy, _) | (_, Fit::Fits | Fit::Busy) => NoKey::AllBusy,
             (NoKey::TooDear { leaves }, Fit::Dear { leaves: more }) => NoKey::TooDear { leaves: leaves.max(more) },
             (NoKey::TooDear { .. }, _) => best,
@@ -167,8 +170,8 @@ impl Pool {
 }
 
 /// Whether this key cannot take the request now.
-pub(super) fn skips(want: &Want<'_>, left_out: &LeftOut<'_>, slot: &Slot, now: Timestamp) -> bool {
-    rules_out(want, left_out, slot) || slot.fit(want, now) != Fit::Fits
+pub(super) fn skips(want: &Want<'_>, left_out: &LeftOut<'_>, accounts: &Accounts, slot: &Slot, now: Timestamp) -> bool {
+    rules_out(want, left_out, slot) || slot.fit(want, accounts, now) != Fit::Fits
 }
 
 /// Whether the request itself rules this key out.
@@ -369,7 +372,7 @@ mod tests {
             hits
         };
         assert_eq!(shares(&mut pool), [100, 300, 50], "unknown credit counts as $5");
-        pool.spent(KeyId(2), usd("28"));
+        pool.found(KeyId(2), None, usd("28"), START.day(), START);
         let [one, two, three] = shares(&mut pool);
         assert!((264..=266).contains(&one) && (52..=54).contains(&two) && (131..=133).contains(&three));
         apply(&mut pool, 1, Effect::AccountEmpty, START);

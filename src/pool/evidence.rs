@@ -61,10 +61,10 @@ impl Pool {
         self.edit(place, |slot, _| {
             slot.state.verified = true;
             slot.rejections = 0;
-            slot.limit_left = facts.limit.and(facts.limit_remaining);
-            slot.learn_remaining();
-            slot.regate(now);
+            slot.state.limit = facts.limit.and(facts.limit_remaining).map(|left| slot.left_now(left));
+            slot.learned();
         });
+        self.regate(place, now);
         let used_up = facts.limit.is_some() && facts.limit_remaining.is_some_and(|left| left <= Usd::ZERO);
         if facts.expires_at.is_some_and(|at| at <= now) {
             return self.afflict(&[place], Trouble::Expired, now, roll);
@@ -86,19 +86,22 @@ impl Pool {
         let mut changed = Vec::new();
         for place in &places {
             let learned = self.edit(*place, |slot, policy| {
-                let before = slot.state.remaining;
-                slot.credit_left = Some(remaining);
-                slot.learn_remaining();
-                slot.regate(now);
+                let before = slot.state.credit;
+                slot.state.credit = Some(slot.left_now(remaining));
+                slot.learned();
                 let empty = (slot.state.health, slot.state.cause) == (Health::Depleted, Cause::Credit);
                 let comes_back = empty && remaining > Usd::ZERO && policy.credit_recheck;
                 if comes_back {
                     slot.come_back(Cause::Evidence, now);
                     slot.schedule(policy, now, roll);
                 }
-                (comes_back || before != slot.state.remaining).then_some(slot.id)
+                (comes_back || before != slot.state.credit).then_some(slot.id)
             });
             changed.extend(learned.flatten());
+        }
+        // Not before all of them know it.
+        for place in &places {
+            self.regate(*place, now);
         }
         if remaining <= Usd::ZERO {
             let struck = self.afflict(&places, Trouble::Credit, now, roll);

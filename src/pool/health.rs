@@ -260,8 +260,8 @@ impl Pool {
     /// The places of all keys of this key's account, its own first; only its own when the account is unknown.
     pub(super) fn siblings(&self, place: usize) -> Vec<usize> {
         let account = self.slot(place).and_then(|slot| slot.account);
-        let members = account.and_then(|account| self.accounts.get(&account)).into_iter().flatten();
-        let others = members.filter_map(|id| self.places.get(id)).copied().filter(|other| *other != place);
+        let members = account.into_iter().flat_map(|account| self.accounts.members(account));
+        let others = members.filter_map(|id| self.places.get(&id).copied()).filter(|other| *other != place);
         std::iter::once(place).chain(others).collect()
     }
 

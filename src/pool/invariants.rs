@@ -1,7 +1,5 @@
 //! What always holds about the pool, as code that checks it.
 
-use std::collections::BTreeSet;
-
 use super::slot::{Slot, Trial};
 use super::{GAPS_MIN, Health, KeyState, Pool};
 
@@ -15,12 +13,9 @@ impl Pool {
             assert_eq!(self.places.get(&slot.id), Some(&place));
             assert_eq!(self.find(&slot.credential.fingerprint()), Some(slot.id));
             possible(slot);
-            let enrolled = slot.account.is_none_or(|a| self.accounts.get(&a).is_some_and(|m| m.contains(&slot.id)));
-            assert!(enrolled, "{} is a member of its account", slot.id);
+            assert_eq!(slot.counted, slot.outlay(), "what {} takes is counted", slot.id);
         }
-        let members: usize = self.accounts.values().map(BTreeSet::len).sum();
-        assert_eq!(members, slots().filter(|(_, slot)| slot.account.is_some()).count(), "accounts have no strangers");
-        assert!(self.accounts.values().all(|members| !members.is_empty()), "accounts have members");
+        self.accounts.invariants(slots().filter_map(|(_, slot)| Some((slot.account?, slot.id, slot.counted))));
         assert_eq!((self.places.len(), self.fingerprints.len()), (self.len(), self.len()));
         assert!(self.slots.len() <= 2 * self.len() + GAPS_MIN + 1, "gaps are bounded");
         assert!(self.changed.iter().all(|id| self.places.contains_key(id)), "only keys change");

@@ -14,11 +14,13 @@
 //! | when to ask about a key | `probes` |
 //! | what an operator may say | `operator` |
 //! | what donors allow; holds and leases of money | `spend` |
+//! | what the keys of one account take off its credit together | `accounts` |
 //! | what holds about all of it, always | `invariants` |
 //!
 //! Every change to a key goes through `Pool::edit`, which brings the indexes up to date: there is no other place
 //! where they can part from the keys.
 
+mod accounts;
 mod affinity;
 mod bitset;
 mod choose;
@@ -52,6 +54,7 @@ use crate::clock::Timestamp;
 use crate::money::{Limits, Purse, Usd};
 use crate::secret::{Credential, Fingerprint};
 
+use accounts::{Accounts, Outlay};
 use affinity::Affinity;
 use crowd::Crowd;
 use exclusions::{Exclusions, Holder};
@@ -63,7 +66,8 @@ pub use policy::{Policy, Rotation};
 pub use spend::{Activity, Gate, PoolMoney};
 pub use trials::AtLast;
 pub use types::{
-    AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, NoKey, Unavailable, Want, Worst,
+    AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, Left, NoKey, Unavailable, Want,
+    Worst,
 };
 
 /// Donated keys, their health, and whose turn it is.
@@ -76,7 +80,7 @@ pub struct Pool {
     slots: Vec<Option<Slot>>,
     places: HashMap<KeyId, usize>,
     fingerprints: HashMap<Fingerprint, KeyId>,
-    accounts: HashMap<AccountId, BTreeSet<KeyId>>,
+    accounts: Accounts,
     index: Index,
     affinity: Affinity,
     exclusions: Exclusions,
@@ -112,10 +116,10 @@ pub struct PooledKey<'a> {
     pub state: &'a KeyState,
     /// Its health as others see it: depleted, too, when its limits leave nothing.
     pub health: Health,
-    /// What it has paid through the pool.
+    /// What it has paid, through the pool or by an operator's word.
     pub spent: Usd,
-    /// What of that it has paid since [`KeyState::remaining`] was learned.
-    pub spent_since_evidence: Usd,
+    /// What OpenRouter says is left for it, less what it and the other keys of its account have paid since.
+    pub left: Option<Usd>,
     /// Whether it is back but has yet to serve a request.
     pub on_trial: bool,
     /// What the donor allows.
@@ -140,7 +144,7 @@ impl Pool {
             slots: Vec::new(),
             places: HashMap::new(),
             fingerprints: HashMap::new(),
-            accounts: HashMap::new(),
+            accounts: Accounts::default(),
             index: Index::new(policy.rotation),
             affinity: Affinity::new(policy.affinity_max, policy.affinity_idle),
             exclusions: Exclusions::new(policy.exclusions_max),
@@ -182,7 +186,7 @@ impl Pool {
         self.places.insert(id, place);
         self.fingerprints.insert(fingerprint, id);
         if let Some(account) = account {
-            self.accounts.entry(account).or_default().insert(id);
+            self.accounts.join(account, id);
         }
         self.refresh(place);
         true
@@ -196,7 +200,7 @@ impl Pool {
         self.strict_keys -= usize::from(slot.limits.are_strict());
         self.wishes.remove(&id);
         self.fingerprints.remove(&slot.credential.fingerprint());
-        self.leave_account(id, slot.account);
+        self.leave_account(id, slot.account, slot.counted);
         self.exclusions.forget(Holder::Key(id));
         self.changed.remove(&id);
         let live = self.index.live.len();
@@ -214,18 +218,28 @@ impl Pool {
     /// The key belongs to this account from now on.
     pub fn assign_account(&mut self, id: KeyId, account: AccountId) {
         let Some(place) = self.places.get(&id).copied() else { return };
-        let old = self.edit(place, |slot, _| slot.account.replace(account)).flatten();
+        let Some((old, counted)) = self.slot(place).map(|slot| (slot.account, slot.counted)) else { return };
         if old == Some(account) {
             return;
         }
-        self.leave_account(id, old);
-        self.accounts.entry(account).or_default().insert(id);
+        self.leave_account(id, old, counted);
+        self.accounts.join(account, id);
+        self.edit(place, |slot, _| {
+            slot.account = Some(account);
+            slot.counted = Outlay::default();
+            if old.is_some() {
+                // That was another account's.
+                slot.state.credit = None;
+                slot.learned();
+            }
+        });
+        self.changed.insert(id);
     }
 
-    /// The key has paid so much more.
+    /// The key has paid so much more, elsewhere: that counts where fair shares are weighed.
     pub fn spent(&mut self, id: KeyId, amount: Usd) {
         if let Some(place) = self.places.get(&id).copied() {
-            self.edit(place, |slot, _| slot.spent = slot.spent.saturating_add(amount));
+            self.edit(place, |slot, _| slot.elsewhere = slot.elsewhere.saturating_add(amount));
         }
     }
 
@@ -257,13 +271,13 @@ impl Pool {
             account: slot.account,
             state: &slot.state,
             health: slot.shown_health(),
-            spent: slot.spent,
-            spent_since_evidence: slot.spent_since_evidence(),
+            spent: slot.paid_anywhere(),
+            left: slot.left(self.others(slot).paid).or(slot.state.remaining),
             on_trial: slot.trial != Trial::None,
             limits: &slot.limits,
             gate: slot.gate,
             purse: slot.purse.as_deref(),
-            headroom: slot.headroom(now),
+            headroom: slot.headroom(self.others(slot), now),
             in_flight: slot.in_flight,
         })
     }
@@ -298,16 +312,47 @@ impl Pool {
             self.index.update(place, &slot.indexed, &entry);
             slot.indexed = entry;
         }
+        self.count(place);
     }
 
-    fn leave_account(&mut self, id: KeyId, account: Option<AccountId>) {
-        let Some(account) = account else { return };
-        let Some(members) = self.accounts.get_mut(&account) else { return };
-        members.remove(&id);
-        if members.is_empty() {
-            self.accounts.remove(&account);
-            self.exclusions.forget(Holder::Account(account));
+    /// Let a key's account know what it takes.
+    fn count(&mut self, place: usize) {
+        let Some(slot) = self.slots.get_mut(place).and_then(Option::as_mut) else { return };
+        let outlay = slot.outlay();
+        if outlay != slot.counted {
+            let before = std::mem::replace(&mut slot.counted, outlay);
+            if let Some(account) = slot.account {
+                self.accounts.count(account, before, outlay);
+            }
         }
+    }
+
+    /// What the other keys of its account take.
+    fn others(&self, slot: &Slot) -> Outlay {
+        self.accounts.others(slot.account, slot.counted)
+    }
+
+    fn leave_account(&mut self, id: KeyId, account: Option<AccountId>, counted: Outlay) {
+        let Some(account) = account else { return };
+        if self.accounts.leave(account, id, counted) {
+            self.exclusions.forget(Holder::Account(account));
+        } else if counted.all() > Usd::ZERO {
+            self.bequeath(account, counted.all());
+        }
+    }
+
+    /// What a key that left has taken off its account's credit is gone all the same: one of the others goes on counting it.
+    fn bequeath(&mut self, account: AccountId, amount: Usd) {
+        let places = self.accounts.members(account).filter_map(|id| self.places.get(&id).copied());
+        let heir = places.into_iter().find(|place| self.slot(*place).is_some_and(|slot| slot.state.credit.is_some()));
+        let Some(place) = heir else { return };
+        let heir = self.edit(place, |slot, _| {
+            if let Some(credit) = &mut slot.state.credit {
+                credit.paid = credit.paid.checked_sub(amount).unwrap_or(Usd::from_pico(i64::MIN));
+            }
+            slot.id
+        });
+        self.changed.extend(heir);
     }
 
     /// Renumber the places so that none is empty. Order and turns stay as they are.

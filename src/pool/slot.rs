@@ -6,10 +6,11 @@ use crate::clock::Timestamp;
 use crate::money::{Limits, Purse, Usd};
 use crate::secret::Credential;
 
+use super::accounts::Outlay;
 use super::index::Entry;
 use super::order::Rank;
 use super::spend::Gate;
-use super::{AccountId, Cause, Health, KeyId, KeyState};
+use super::{AccountId, Cause, Health, KeyId, KeyState, Left};
 
 /// A key with everything known about it.
 #[derive(Debug)]
@@ -19,14 +20,14 @@ pub(super) struct Slot {
     pub account: Option<AccountId>,
     pub state: KeyState,
     pub trial: Trial,
-    /// What it has paid through us.
+    /// What it has paid through us, as it is booked.
     pub spent: Usd,
-    /// What `spent` was when `state.remaining` was learned: the difference is gone since.
-    pub spent_at_evidence: Usd,
-    /// Left of the key's own limit, as of the last evidence.
-    pub limit_left: Option<Usd>,
-    /// Left on the account, as of the last evidence.
-    pub credit_left: Option<Usd>,
+    /// What `spent` was when it came into the pool.
+    pub spent_before: Usd,
+    /// What it has paid elsewhere, by an operator's word.
+    pub elsewhere: Usd,
+    /// What it takes off its account's credit, as the account has counted it.
+    pub counted: Outlay,
     /// What a refusal said the key can pay, and what it had spent by then; until OpenRouter is next asked.
     pub affords: Option<(Usd, Usd)>,
     /// Statements in a row that OpenRouter does not know the key.
@@ -78,9 +79,13 @@ impl Slot {
         id: KeyId,
         credential: Arc<Credential>,
         account: Option<AccountId>,
-        state: KeyState,
+        mut state: KeyState,
         spent: Usd,
     ) -> Self {
+        // A crash can lose lines that were booked before a figure was learned: what comes after it counts all the same.
+        for figure in [&mut state.limit, &mut state.credit].into_iter().flatten() {
+            figure.paid = figure.paid.min(spent);
+        }
         // A healthy key with strikes against it came back but has not served since: a restart does not acquit it.
         let unproven = state.health == Health::Healthy && state.strikes > 0;
         Self {
@@ -89,9 +94,9 @@ impl Slot {
             account,
             trial: if unproven { Trial::Waiting } else { Trial::None },
             spent,
-            spent_at_evidence: spent,
-            limit_left: None,
-            credit_left: None,
+            spent_before: spent,
+            elsewhere: Usd::ZERO,
+            counted: Outlay::default(),
             affords: None,
             rejections: u8::from(state.cause == Cause::Doubted),
             barred: state.cause == Cause::Barred,
@@ -114,19 +119,29 @@ impl Slot {
         self.state.health == Health::Healthy
     }
 
-    /// Take note of what is left, from both kinds of evidence: the smaller one binds.
-    pub fn learn_remaining(&mut self) {
-        self.state.remaining = match (self.limit_left, self.credit_left) {
-            (Some(limit), Some(credit)) => Some(limit.min(credit)),
-            (limit, credit) => limit.or(credit),
-        };
-        self.spent_at_evidence = self.spent;
+    /// A figure that is learned now.
+    pub fn left_now(&self, amount: Usd) -> Left {
+        Left { amount, paid: self.spent }
+    }
+
+    /// A figure has changed: of both kinds the smaller one is shown. Each goes on counting what was paid since it was learned.
+    pub fn learned(&mut self) {
+        self.state.remaining =
+            [self.state.limit, self.state.credit].into_iter().flatten().map(|left| left.amount).min();
         self.affords = None;
     }
 
-    /// What it has paid through us since `state.remaining` was learned.
-    pub fn spent_since_evidence(&self) -> Usd {
-        self.spent.checked_sub(self.spent_at_evidence).unwrap_or(Usd::ZERO)
+    /// What it has paid through us beyond `paid`.
+    pub fn paid_since(&self, paid: Usd) -> Usd {
+        self.spent.checked_sub(paid).unwrap_or_default().max(Usd::ZERO)
+    }
+
+    /// What it takes off its account's credit. Of open costs only what is bounded is known.
+    pub fn outlay(&self) -> Outlay {
+        let since = self.paid_since(self.state.credit.map_or(self.spent_before, |credit| credit.paid));
+        let Some(purse) = &self.purse else { return Outlay { paid: since, held: Usd::ZERO } };
+        let open = purse.suspense().saturating_add(purse.others());
+        Outlay { paid: since.saturating_add(open), held: purse.held() }
     }
 
     /// Its health as others see it: a key whose limits leave nothing is as good as depleted.
@@ -169,13 +184,17 @@ impl Slot {
             back: [paid_back, free_back],
             wake: [rest_until, free_until, trial_until, gate_until].into_iter().flatten().min(),
             probe: self.state.probe_at,
-            rank: Rank { weight: self.weight(), spent: self.spent, turn: self.turn },
+            rank: Rank { weight: self.weight(), spent: self.paid_anywhere(), turn: self.turn },
         }
     }
 
+    /// What it has paid through us or, by an operator's word, elsewhere.
+    pub fn paid_anywhere(&self) -> Usd {
+        self.spent.saturating_add(self.elsewhere)
+    }
+
     fn weight(&self) -> u64 {
-        let Some(remaining) = self.state.remaining else { return WEIGHT_UNKNOWN };
-        let left = remaining.checked_sub(self.spent_since_evidence()).unwrap_or(Usd::ZERO);
+        let Some(left) = self.left(Usd::ZERO).or(self.state.remaining) else { return WEIGHT_UNKNOWN };
         // Evidence is hours old at times: a key that looks empty keeps a small chance until it says so itself.
         u64::try_from(left.as_pico() / WEIGHT_UNIT_PICO).unwrap_or(0).max(1)
     }

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{Ended, Limits, Purse, PurseFigures, Usd};
+use crate::money::{Ended, Hold, Limits, Purse, PurseFigures, Usd};
 
+use super::accounts::{Accounts, Outlay};
 use super::slot::Slot;
-use super::{KeyId, Pool, Want, Worst};
+use super::{KeyId, Left, Pool, Want, Worst};
 
 /// Whether donor and books let a key serve at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,9 +82,9 @@ impl Pool {
                 None => {}
             }
             slot.limits = limits;
-            slot.regate(now);
             (was_strict, slot.limits.are_strict(), had_purse)
         });
+        self.regate(place, now);
         let Some((was, is, had_purse)) = changed else { return false };
         self.strict_keys = self.strict_keys - usize::from(was) + usize::from(is);
         self.wishes.insert(id);
@@ -96,10 +97,12 @@ impl Pool {
         let Some(place) = self.places.get(&id).copied() else { return };
         self.edit(place, |slot, _| {
             if let Some(purse) = &mut slot.purse {
+                // Another process has paid with it, too.
+                slot.spent = slot.spent.max(figures.total);
                 purse.sync(figures);
-                slot.regate(now);
             }
         });
+        self.regate_account(place, now);
         self.wishes.insert(id);
     }
 
@@ -121,28 +124,28 @@ impl Pool {
     /// An attempt is over, `at` that time. `held` is what was held for it. Returns whether that opened or closed the key.
     pub fn ended(&mut self, id: KeyId, held: Option<Usd>, how: Ended, at: Timestamp) -> bool {
         let Some(place) = self.places.get(&id).copied() else { return false };
-        let changed = self.edit(place, |slot, _| {
+        self.edit(place, |slot, _| {
             slot.in_flight = slot.in_flight.saturating_sub(1);
             if let Ended::Cost(cost) = how {
                 slot.spent = slot.spent.saturating_add(cost);
             }
             slot.purse_events += u64::from(how != Ended::Unsent);
-            slot.on_purse(at, |purse| purse.ended(held, how, at.day()))
+            slot.on_purse(|purse| purse.ended(held, how, at.day()));
         });
         self.wish(place, id);
-        changed.unwrap_or(false)
+        self.regate_account(place, at)
     }
 
     /// The cost of an attempt in suspense is known, whose end was on `day`. Returns whether that opened or closed the key.
     pub fn found(&mut self, id: KeyId, held: Option<Usd>, cost: Usd, day: Day, now: Timestamp) -> bool {
         let Some(place) = self.places.get(&id).copied() else { return false };
-        let changed = self.edit(place, |slot, _| {
+        self.edit(place, |slot, _| {
             slot.spent = slot.spent.saturating_add(cost);
             slot.purse_events += 1;
-            slot.on_purse(now, |purse| purse.found(held, cost, day))
+            slot.on_purse(|purse| purse.found(held, cost, day));
         });
         self.wish(place, id);
-        changed.unwrap_or(false)
+        self.regate_account(place, now)
     }
 
     /// What is held on a key and not leased: to be drawn before anything held may be sent. `None`: the key has left, and what
@@ -164,7 +167,9 @@ impl Pool {
     /// What other processes have leased on this key, or, with `unbounded`, have used it for.
     pub fn others_are(&mut self, id: KeyId, others: Usd, unbounded: bool, now: Timestamp) {
         self.on_purse(id, |purse| purse.others_are(others, unbounded));
-        self.regate(id, now);
+        if let Some(place) = self.places.get(&id).copied() {
+            self.regate_account(place, now);
+        }
     }
 
     /// A process that is gone had spent this on the key, on `day`.
@@ -173,17 +178,16 @@ impl Pool {
         self.edit(place, |slot, _| {
             slot.spent = slot.spent.saturating_add(amount);
             slot.purse_events += 1;
-            slot.on_purse(now, |purse| purse.settle(amount, day))
+            slot.on_purse(|purse| purse.settle(amount, day));
         });
+        self.regate_account(place, now);
     }
 
     /// The books of this key are not sound, or are again.
     pub fn set_unsound(&mut self, id: KeyId, unsound: bool, now: Timestamp) {
         let Some(place) = self.places.get(&id).copied() else { return };
-        self.edit(place, |slot, _| {
-            slot.unsound = unsound;
-            slot.regate(now);
-        });
+        self.edit(place, |slot, _| slot.unsound = unsound);
+        self.regate(place, now);
     }
 
     /// Keys that have, or had, limits on money.
@@ -205,7 +209,8 @@ impl Pool {
             && let Some(id) = self.wishes.pop_first()
         {
             let Some(place) = self.places.get(&id).copied() else { continue };
-            let wish = self.edit(place, |slot, _| slot.lease_wish(permille, now)).unwrap_or_default();
+            let others = self.slot(place).map(|slot| self.others(slot)).unwrap_or_default();
+            let wish = self.edit(place, |slot, _| slot.lease_wish(permille, others, now)).unwrap_or_default();
             if wish != Usd::ZERO {
                 wishes.push((id, wish));
             }
@@ -226,10 +231,8 @@ impl Pool {
     /// A refusal has told that no more than this can be paid with a key just now.
     pub fn affords(&mut self, id: KeyId, amount: Usd, now: Timestamp) {
         let Some(place) = self.places.get(&id).copied() else { return };
-        self.edit(place, |slot, _| {
-            slot.affords = Some((amount, slot.spent));
-            slot.regate(now);
-        });
+        self.edit(place, |slot, _| slot.affords = Some((amount, slot.spent)));
+        self.regate(place, now);
     }
 
     /// What is under way on a key.
@@ -249,17 +252,28 @@ impl Pool {
 
     fn on_purse(&mut self, id: KeyId, change: impl FnOnce(&mut Purse)) {
         let Some(place) = self.places.get(&id).copied() else { return };
-        self.edit(place, |slot, _| {
-            if let Some(purse) = &mut slot.purse {
-                change(purse);
-            }
-        });
+        self.edit(place, |slot, _| slot.on_purse(change));
     }
 
-    fn regate(&mut self, id: KeyId, now: Timestamp) {
-        if let Some(place) = self.places.get(&id).copied() {
-            self.edit(place, |slot, _| slot.regate(now));
+    /// Find out whether donor and books let the key serve. Returns whether that has changed.
+    pub(super) fn regate(&mut self, place: usize, now: Timestamp) -> bool {
+        let others = self.slot(place).map(|slot| self.others(slot)).unwrap_or_default();
+        self.edit(place, |slot, _| slot.regate(others, now)).unwrap_or(false)
+    }
+
+    /// Something was spent on a key, or is free again: that may open or close it, and the keys that share its account's
+    /// credit. Returns whether it did so with this one.
+    fn regate_account(&mut self, place: usize, now: Timestamp) -> bool {
+        if self.strict_keys == 0 {
+            return false;
         }
+        let mut changed = false;
+        for member in self.siblings(place) {
+            if self.slot(member).is_some_and(|slot| slot.purse.is_some()) {
+                changed |= self.regate(member, now) && member == place;
+            }
+        }
+        changed
     }
 
     /// Somebody should look whether this key's lease is still about right.
@@ -271,12 +285,18 @@ impl Pool {
 }
 
 impl Slot {
-    /// What OpenRouter says is left for this key, by an answer about it or by a refusal, less what we have spent since.
-    pub(super) fn ceiling(&self) -> Option<Usd> {
-        let less = |left: Usd, spent: Usd| left.checked_sub(spent).unwrap_or(left);
-        let said = self.state.remaining.map(|left| less(left, self.spent_since_evidence()));
-        let refused = self.affords.map(|(left, spent_then)| less(left, less(self.spent, spent_then)));
-        [said, refused].into_iter().flatten().min()
+    /// What OpenRouter says is left for this key, of its own limit and of its account's credit, less what each has lost since
+    /// that figure was learned: what the key has paid, and of the credit what the account's other keys take.
+    pub(super) fn left(&self, others: Usd) -> Option<Usd> {
+        let left = |left: Left| less(left.amount, self.paid_since(left.paid));
+        let credit = self.state.credit.map(|credit| less(left(credit), others));
+        [self.state.limit.map(left), credit].into_iter().flatten().min()
+    }
+
+    /// [`Slot::left`], or less, when a refusal has said so.
+    pub(super) fn ceiling(&self, others: Usd) -> Option<Usd> {
+        let refused = self.affords.map(|(left, paid)| less(left, self.paid_since(paid)));
+        [self.left(others), refused].into_iter().flatten().min()
     }
 
     fn strict_purse(&self) -> Option<&Purse> {
@@ -284,12 +304,12 @@ impl Slot {
     }
 
     /// What the next request may cost, where money is limited.
-    pub(super) fn headroom(&self, now: Timestamp) -> Option<Usd> {
-        self.strict_purse().map(|purse| purse.headroom(self.ceiling(), now))
+    pub(super) fn headroom(&self, others: Outlay, now: Timestamp) -> Option<Usd> {
+        self.strict_purse().map(|purse| purse.headroom(self.ceiling(others.all()), now))
     }
 
     /// Whether this key can take such a request.
-    pub(super) fn fit(&self, want: &Want<'_>, now: Timestamp) -> Fit {
+    pub(super) fn fit(&self, want: &Want<'_>, accounts: &Accounts, now: Timestamp) -> Fit {
         if !self.limits.models.is_empty() && !allows(&self.limits, want) {
             return Fit::Barred;
         }
@@ -298,21 +318,23 @@ impl Slot {
         }
         let Some(purse) = self.strict_purse() else { return Fit::Fits };
         let Worst::Cost(cost) = want.worst else { return Fit::Unbounded };
-        let ceiling = self.ceiling();
-        if purse.headroom(ceiling, now) >= cost {
+        let others = accounts.others(self.account, self.counted);
+        if purse.headroom(self.ceiling(others.all()), now) >= cost {
             return Fit::Fits;
         }
-        match purse.spendable(ceiling, now) {
+        match purse.spendable(self.ceiling(others.paid), now) {
             leaves if leaves >= cost => Fit::Busy,
             leaves => Fit::Dear { leaves },
         }
     }
 
     /// Begin an attempt: count it, and hold its worst cost where money is limited.
-    pub(super) fn begin(&mut self, want: &Want<'_>, now: Timestamp) -> Option<crate::money::Hold> {
+    pub(super) fn begin(&mut self, want: &Want<'_>, accounts: &Accounts, now: Timestamp) -> Option<Hold> {
         self.in_flight += 1;
         self.begun += 1;
-        let (ceiling, strict) = (self.ceiling(), self.limits.are_strict());
+        let strict = self.limits.are_strict();
+        // Keys that have never had limits need not know what the others of their account take.
+        let ceiling = self.purse.as_ref().and_then(|_| self.ceiling(accounts.others(self.account, self.counted).all()));
         let purse = self.purse.as_deref_mut()?;
         match want.worst {
             Worst::Cost(cost) if strict => purse.hold(cost, ceiling, now),
@@ -323,17 +345,16 @@ impl Slot {
         }
     }
 
-    /// Change the purse, and see whether that opens or closes the key.
-    fn on_purse(&mut self, now: Timestamp, change: impl FnOnce(&mut Purse)) -> bool {
-        let Some(purse) = &mut self.purse else { return false };
-        change(purse);
-        self.regate(now)
+    fn on_purse(&mut self, change: impl FnOnce(&mut Purse)) {
+        if let Some(purse) = &mut self.purse {
+            change(purse);
+        }
     }
 
     /// Find out whether donor and books let the key serve. Returns whether that has changed.
-    pub(super) fn regate(&mut self, now: Timestamp) -> bool {
+    fn regate(&mut self, others: Outlay, now: Timestamp) -> bool {
         self.expired = self.limits.expires_at.is_some_and(|at| at <= now);
-        let gate = self.find_gate(now);
+        let gate = self.find_gate(others, now);
         if matches!((self.gate, gate), (Gate::Open, Gate::Spent { until: None })) {
             // Only OpenRouter or a settled suspense brings it back: ask, and not for each request.
             self.state.probe_at = self.state.probe_at.map(|at| at.min(now));
@@ -341,7 +362,7 @@ impl Slot {
         std::mem::replace(&mut self.gate, gate) != gate
     }
 
-    fn find_gate(&self, now: Timestamp) -> Gate {
+    fn find_gate(&self, others: Outlay, now: Timestamp) -> Gate {
         match &self.limits {
             _ if self.unsound => return Gate::Unsound,
             limits if limits.paused => return Gate::Paused,
@@ -349,7 +370,7 @@ impl Slot {
             _ => {}
         }
         match self.strict_purse() {
-            Some(purse) if purse.spendable(self.ceiling(), now) <= Usd::ZERO => {
+            Some(purse) if purse.spendable(self.ceiling(others.paid), now) <= Usd::ZERO => {
                 Gate::Spent { until: purse.turns_at(now) }
             }
             _ => Gate::Open,
@@ -366,8 +387,8 @@ impl Slot {
         [expires, turns].into_iter().flatten().min()
     }
 
-    fn lease_wish(&mut self, permille: u32, now: Timestamp) -> Usd {
-        let (ceiling, strict) = (self.ceiling(), self.limits.are_strict());
+    fn lease_wish(&mut self, permille: u32, others: Outlay, now: Timestamp) -> Usd {
+        let (ceiling, strict) = (self.ceiling(others.all()), self.limits.are_strict());
         let Some(purse) = self.purse.as_deref_mut() else { return Usd::ZERO };
         let wish = purse.lease_wish(if strict { permille } else { 0 }, ceiling, now);
         if wish.is_negative() {
@@ -375,6 +396,11 @@ impl Slot {
         }
         wish
     }
+}
+
+/// The difference, held at the smallest amount on overflow: less room is the safe side.
+fn less(from: Usd, amount: Usd) -> Usd {
+    from.checked_sub(amount).unwrap_or(Usd::from_pico(i64::MIN))
 }
 
 /// Whether the donor allows every model that the request may end up with.

@@ -47,14 +47,14 @@ impl Pool {
 
     fn ring(&mut self, place: usize, now: Timestamp) {
         let due = |time: Option<Timestamp>| time.is_some_and(|time| time <= now);
+        if self.slot(place).is_some_and(|slot| due(slot.gate_turns_at())) {
+            self.regate(place, now);
+        }
         let changed = self.edit(place, |slot, _| {
             if let Trial::Running { until, .. } = slot.trial
                 && until <= now
             {
                 slot.trial = Trial::Waiting;
-            }
-            if due(slot.gate_turns_at()) {
-                slot.regate(now);
             }
             let lane_opens = due(slot.state.free_until);
             if lane_opens {
@@ -90,10 +90,10 @@ impl Pool {
                     *until = (*until).min(now.after(policy.trial_max));
                 }
                 slot.asked_at = slot.asked_at.filter(|asked| *asked <= now);
-                slot.regate(now);
                 (before != (slot.state.since, slot.state.until, slot.state.free_until)).then_some(slot.id)
             });
             self.changed.extend(changed.flatten());
+            self.regate(place, now);
         }
     }
 }

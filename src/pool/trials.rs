@@ -52,7 +52,8 @@ impl Pool {
     fn under_trial<'a>(&'a self, want: &'a Want<'_>, now: Timestamp) -> impl Iterator<Item = (usize, u32)> + 'a {
         let left_out = self.exclusions.of_model(want.model, now);
         self.index.running.from(0).filter_map(move |place| {
-            let slot = self.slot(place).filter(|slot| !super::choose::skips(want, &left_out, slot, now))?;
+            let slot =
+                self.slot(place).filter(|slot| !super::choose::skips(want, &left_out, &self.accounts, slot, now))?;
             let lane_open = want.lane == Lane::Paid || slot.state.free_until.is_none();
             let Trial::Running { undecided, .. } = slot.trial else { return None };
             lane_open.then_some((place, undecided))

@@ -237,8 +237,21 @@ pub struct KeyState {
     pub verified: bool,
     /// When the key should next be asked about.
     pub probe_at: Option<Timestamp>,
-    /// Credit or limit left at the last evidence, where known (weights `weighted` rotation).
+    /// Credit or limit left at the last evidence, where known: the smaller one.
     pub remaining: Option<Usd>,
+    /// Left of the key's own limit.
+    pub limit: Option<Left>,
+    /// Left on its account.
+    pub credit: Option<Left>,
+}
+
+/// A figure of OpenRouter's about what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// So much was left when it was learned.
+    pub amount: Usd,
+    /// What the key had paid through us by then, in all: what it has paid beyond that is gone since.
+    pub paid: Usd,
 }
 
 impl KeyState {
@@ -255,6 +268,8 @@ impl KeyState {
             verified: false,
             probe_at: None,
             remaining: None,
+            limit: None,
+            credit: None,
         }
     }
 }

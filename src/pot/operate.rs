@@ -193,13 +193,11 @@ impl Pot {
     /// unknown counts as nothing.
     pub fn remaining(&self) -> Usd {
         let pool = self.pool();
-        let mut by_account: HashMap<_, (Usd, Usd)> = HashMap::new();
+        let mut by_account: HashMap<_, Usd> = HashMap::new();
         for key in pool.keys(self.clock.now()).filter(|key| key.state.health != Health::Failed) {
-            let (most, paid) = by_account.entry(key.account.ok_or(key.id)).or_default();
-            *most = (*most).max(key.state.remaining.unwrap_or_default());
-            *paid = paid.saturating_add(key.spent_since_evidence);
+            let most = by_account.entry(key.account.ok_or(key.id)).or_default();
+            *most = (*most).max(key.left.unwrap_or_default());
         }
-        let left = by_account.into_values().filter_map(|(most, paid)| most.checked_sub(paid));
-        left.fold(Usd::ZERO, |sum, left| sum.saturating_add(left.max(Usd::ZERO)))
+        by_account.into_values().fold(Usd::ZERO, Usd::saturating_add)
     }
 }

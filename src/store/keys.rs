@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::clock::{Day, Timestamp};
 use crate::money::{PurseFigures, UsageCheck, Usd};
-use crate::pool::{AccountId, Cause, Health, KeyId, KeyState};
+use crate::pool::{AccountId, Cause, Health, KeyId, KeyState, Left};
 use crate::secret::Fingerprint;
 
 use super::column::{self, maybe_time, time};
@@ -66,7 +66,8 @@ pub(super) fn save_state(connection: &Connection, id: KeyId, state: &KeyState) -
         .prepare_cached(
             "UPDATE keys SET health = :health, since = :since, until = :until, cause = :cause, note = :note, \
              free_until = :free_until, strikes = :strikes, verified = :verified, probe_at = :probe_at, \
-             remaining = :remaining WHERE id = :id",
+             remaining = :remaining, limit_left = :limit_left, limit_paid = :limit_paid, credit_left = :credit_left, \
+             credit_paid = :credit_paid WHERE id = :id",
         )?
         .execute(named_params! {
             ":id": id.0,
@@ -80,6 +81,10 @@ pub(super) fn save_state(connection: &Connection, id: KeyId, state: &KeyState) -
             ":verified": state.verified,
             ":probe_at": column::millis(state.probe_at),
             ":remaining": state.remaining.map(Usd::as_pico),
+            ":limit_left": state.limit.map(|left| left.amount.as_pico()),
+            ":limit_paid": state.limit.map(|left| left.paid.as_pico()),
+            ":credit_left": state.credit.map(|left| left.amount.as_pico()),
+            ":credit_paid": state.credit.map(|left| left.paid.as_pico()),
         })
         .map(drop)
 }
@@ -150,7 +155,7 @@ pub(super) fn load(connection: &Connection, sealer: &Sealer, today: Day) -> Resu
     }
     let mut purses = purse::of_all(connection, today)?;
     let mut keys = connection.prepare_cached(&format!(
-        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0),          health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining, {},          usage_at, usage_total, usage_settled, usage_before, usage_elsewhere, usage_drift          FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
+        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0),          health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining,          limit_left, limit_paid, credit_left, credit_paid, {},          usage_at, usage_total, usage_settled, usage_before, usage_elsewhere, usage_drift          FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
         limits::COLUMNS
     ))?;
     let mut rows = keys.query([])?;
@@ -174,7 +179,7 @@ pub(super) fn load(connection: &Connection, sealer: &Sealer, today: Day) -> Resu
 
 /// Where a loaded row's state begins, and how many columns it has.
 const STATE: usize = 9;
-const STATE_WIDTH: usize = 10;
+const STATE_WIDTH: usize = 14;
 
 /// `None` when the sealed text does not open in this row.
 fn read_key(row: &Row<'_>, id: KeyId, sealer: &Sealer) -> Result<Option<NewKey>, StoreError> {
@@ -209,7 +214,15 @@ fn read_state(row: &Row<'_>, from: usize) -> rusqlite::Result<KeyState> {
         verified: row.get(from + 7)?,
         probe_at: maybe_time(row, from + 8)?,
         remaining: row.get::<_, Option<i64>>(from + 9)?.map(Usd::from_pico),
+        limit: read_left(row, from + 10)?,
+        credit: read_left(row, from + 12)?,
     })
+}
+
+fn read_left(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<Left>> {
+    let usd = |at: usize| -> rusqlite::Result<Option<Usd>> { Ok(row.get::<_, Option<i64>>(at)?.map(Usd::from_pico)) };
+    let (amount, paid) = (usd(from)?, usd(from + 1)?);
+    Ok(amount.zip(paid).map(|(amount, paid)| Left { amount, paid }))
 }
 
 /// Every cause, for reading them back.

@@ -12,6 +12,11 @@ ALTER TABLE keys ADD COLUMN models TEXT; -- a JSON array of patterns; NULL allow
 ALTER TABLE keys ADD COLUMN concurrency INTEGER;
 ALTER TABLE keys ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE keys ADD COLUMN expires_at INTEGER;
+-- What OpenRouter said was left of the key's limit and on its account, and what the key had paid through us by then.
+ALTER TABLE keys ADD COLUMN limit_left INTEGER;
+ALTER TABLE keys ADD COLUMN limit_paid INTEGER;
+ALTER TABLE keys ADD COLUMN credit_left INTEGER;
+ALTER TABLE keys ADD COLUMN credit_paid INTEGER;
 -- The key's own usage against the ledger, when it was last compared; all NULL before.
 ALTER TABLE keys ADD COLUMN usage_at INTEGER;
 ALTER TABLE keys ADD COLUMN usage_total INTEGER;

@@ -1,7 +1,7 @@
 //! What survives what.
 
 use super::*;
-use crate::pool::{Cause, Health};
+use crate::pool::{Cause, Health, Left};
 
 #[tokio::test]
 async fn a_restart_keeps_keys_states_accounts_and_books() {
@@ -25,6 +25,8 @@ async fn a_restart_keeps_keys_states_accounts_and_books() {
         verified: true,
         probe_at: Some(NOON),
         remaining: Some(Usd::from_pico(-5)),
+        limit: Some(Left { amount: Usd::from_pico(-5), paid: Usd::from_pico(40) }),
+        credit: Some(Left { amount: Usd::from_pico(7), paid: Usd::from_pico(-1) }),
     };
     store.save_state(b, KeyState::fresh(NOON));
     store.save_state(b, state.clone());
