@@ -66,13 +66,13 @@ pub struct PoolMoney {
 }
 
 impl Pool {
-    /// Set what a donor allows. Returns whether the key's money is limited for the first time: then it spends nothing until
-    /// [`Pool::sync_purse`] has told what was spent before. Later on the purse knows by itself, also while it has no limits.
+    /// Set what a donor allows. Returns whether the key's money is limited: then [`Pool::sync_purse`] must tell what was spent
+    /// before, as days are known only of keys that have caps. For the first time the key spends nothing until then.
     pub fn set_limits(&mut self, id: KeyId, limits: Arc<Limits>, now: Timestamp) -> bool {
         self.see(now);
         let Some(place) = self.places.get(&id).copied() else { return false };
         let changed = self.edit(place, |slot, _| {
-            let (was_strict, had_purse) = (slot.limits.are_strict(), slot.purse.is_some());
+            let was_strict = slot.limits.are_strict();
             match &mut slot.purse {
                 Some(purse) => purse.set_limits(limits.caps, limits.reserve),
                 None if limits.are_strict() => {
@@ -82,13 +82,13 @@ impl Pool {
                 None => {}
             }
             slot.limits = limits;
-            (was_strict, slot.limits.are_strict(), had_purse)
+            (was_strict, slot.limits.are_strict())
         });
         self.regate(place, now);
-        let Some((was, is, had_purse)) = changed else { return false };
+        let Some((was, is)) = changed else { return false };
         self.strict_keys = self.strict_keys - usize::from(was) + usize::from(is);
         self.wishes.insert(id);
-        is && !had_purse
+        is
     }
 
     /// Take over what the store knows about a key's money. It must have been read since the last attempt on the key

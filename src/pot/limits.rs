@@ -46,12 +46,12 @@ impl Pot {
             error => error.into(),
         })?;
         let now = self.clock.now();
-        let is_new = self.pool().set_limits(id, Arc::new(limits), now);
+        let strict = self.pool().set_limits(id, Arc::new(limits), now);
         drop(changing);
-        if is_new {
+        if strict {
             let pot = Arc::clone(self);
             let syncing = tokio::spawn(async move { pot.sync_purse(id).await });
-            // A key in heavy use may take longer; it spends nothing until then.
+            // A key in heavy use may take longer; until then it spends nothing, or what the store leases.
             drop(tokio::time::timeout(SYNC_PATIENCE, syncing).await);
         }
         self.lease_wanted.notify_one();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::money::{Basis, Caps, Limits, RequestId, Tokens, Usd, Window};
+use crate::money::{Basis, Caps, Limits, PurseFigures, RequestId, Tokens, Usd, Window};
 use crate::secret::{Credential, Secret};
 use crate::store::{Fault, Settlement, Stepper, StoreError, StoreOptions, Suspense};
 use crate::upstream::Endpoint;
@@ -145,4 +145,19 @@ async fn a_key_can_be_withdrawn_again_when_the_first_time_seemed_to_fail() {
     bench.carry_out(Some(Fault::Durable), pot.withdraw(KeyRef::Id(bench.key))).await.expect_err("not written");
     let withdrawn = bench.carry_out(None, pot.withdraw(KeyRef::Id(bench.key))).await.expect("it is gone");
     assert_eq!(withdrawn.total_keys, 0);
+}
+
+#[tokio::test]
+async fn a_cap_that_is_set_later_is_measured_against_what_was_spent_before() {
+    let mut bench = Bench::new().await;
+    let entry = bench.suspended(60).await;
+    let pot = Arc::clone(&bench.pot);
+    assert!(bench.carry_out(None, pot.settle_suspense(&entry, found(25))).await.expect("written"));
+    // Days are read at the start for keys with caps only.
+    pot.pool().sync_purse(bench.key, PurseFigures::default(), NOON);
+    assert_eq!(bench.believed(), (0, 0));
+    let caps: Caps = [(Window::Day, Usd::from_pico(100))].into_iter().collect();
+    let changed = pot.change_limits(KeyRef::Id(bench.key), |all| all.caps = caps);
+    let money = bench.carry_out(None, changed).await.expect("written").money.expect("limits");
+    assert_eq!(money.caps[0].spent, Usd::from_pico(25));
 }

@@ -35,9 +35,9 @@ impl Process {
         let now = self.now();
         judge::limits_change(&self.world, self.number, id);
         self.limits_changed.set(self.limits_changed.get() + 1);
-        let is_new = self.pool_on(id, |pool| pool.set_limits(id, Arc::new(limits), now));
+        let strict = self.pool_on(id, |pool| pool.set_limits(id, Arc::new(limits), now));
         drop(changing);
-        if is_new {
+        if strict {
             let this = Rc::clone(self);
             self.spawn(async move { this.sync_purse(id).await });
         }
