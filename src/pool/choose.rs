@@ -19,6 +19,8 @@ const TIMERS_FIRST_LOOK: usize = 32;
 const LEFT_UNKNOWN: Usd = Usd::from_pico(5_000_000_000_000);
 /// When everything hangs on a running trial, asking again is worth it soon: an answer's head is there in about that.
 const TRIAL_USUAL: Duration = Duration::from_secs(1);
+/// Beyond this a key that can take a request is no reason to have a client wait that others could serve if it asked for less.
+const WORTH_WAITING: Duration = Duration::from_secs(3_600);
 
 impl Pool {
     /// Choose a key for a request.
@@ -131,7 +133,12 @@ impl Pool {
         let usable = self.len() - failed;
         match (self.len(), usable) {
             (0, _) => NoKey::NoneAdded,
-            _ if !want.lane.of(&self.index.ready).is_empty() => self.why_not(want, now),
+            _ if !want.lane.of(&self.index.ready).is_empty() => match self.why_not(want, now) {
+                why @ (NoKey::TooDear { .. } | NoKey::Unbounded | NoKey::ModelNotAllowed) => {
+                    self.why_not_yet(want, now).unwrap_or(why)
+                }
+                why => why,
+            },
             (_, 0) => NoKey::AllFailed,
             _ if depleted == usable => NoKey::AllDepleted,
             _ if depleted == 0 => NoKey::AllLimited,
@@ -154,18 +161,45 @@ impl Pool {
         })
     }
 
-    /// When the first key that could serve this is back: the earliest timer, or the end of a trial.
+    /// Of the keys that are ready none will ever take this request, but one that is back soon can: why that one is out. It is
+    /// no final word to the client then, and no reason to shorten the answer.
+    fn why_not_yet(&self, want: &Want<'_>, now: Timestamp) -> Option<NoKey> {
+        let (at, slot) = self.first_back(want, now, |slot, at| self.could_take(want, slot, at))?;
+        let soon = at <= now.after(WORTH_WAITING);
+        soon.then_some(if slot.shown_health() == Health::Depleted { NoKey::AllDepleted } else { NoKey::AllLimited })
+    }
+
+    /// When the first key that could serve this is back; when none could, as far as that is known now, the first of all.
     fn back_at(&self, want: &Want<'_>, now: Timestamp) -> Option<Timestamp> {
+        let able = self.first_back(want, now, |slot, at| self.could_take(want, slot, at));
+        able.or_else(|| self.first_back(want, now, |_, _| true)).map(|(at, _)| at)
+    }
+
+    /// Whether a key that is out can take the request once it is back at that time, or when something on it is over.
+    fn could_take(&self, want: &Want<'_>, slot: &Slot, at: Timestamp) -> bool {
+        matches!(slot.fit(want, &self.accounts, at), Fit::Fits | Fit::Busy)
+    }
+
+    /// The first key to come back that suits, and when: by the earliest timer, or by the end of a trial.
+    fn first_back(
+        &self,
+        want: &Want<'_>,
+        now: Timestamp,
+        suits: impl Fn(&Slot, Timestamp) -> bool,
+    ) -> Option<(Timestamp, &Slot)> {
         let left_out = self.exclusions.of_model(want.model, now);
-        let fits = |place: usize| self.slot(place).filter(|slot| !rules_out(want, &left_out, slot));
-        let timer = want.lane.of(&self.index.back).iter().find(|(_, place)| fits(*place).is_some());
+        let fits = |place: usize, at: Timestamp| {
+            self.slot(place).filter(|slot| !rules_out(want, &left_out, slot) && suits(slot, at))
+        };
+        let timers = want.lane.of(&self.index.back).iter();
+        let timer = timers.copied().find_map(|(at, place)| Some((at, fits(place, at)?)));
         let lane_open = |slot: &Slot| want.lane == Lane::Paid || slot.state.free_until.is_none();
-        let trial = self.index.running.from(0).filter_map(fits).find(|slot| lane_open(slot));
+        let trial = self.index.running.from(0).filter_map(|place| fits(place, now)).find(|slot| lane_open(slot));
         let trial_end = trial.map(|slot| match slot.trial {
-            Trial::Running { until, .. } => until.min(now.after(TRIAL_USUAL)),
-            Trial::None | Trial::Waiting => now,
+            Trial::Running { until, .. } => (until.min(now.after(TRIAL_USUAL)), slot),
+            Trial::None | Trial::Waiting => (now, slot),
         });
-        [timer.map(|(at, _)| *at), trial_end].into_iter().flatten().min()
+        [timer, trial_end].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }
 
@@ -190,6 +224,7 @@ mod tests {
     use super::super::testing::*;
     use super::super::{AccountId, Effect, Policy};
     use super::*;
+    use crate::money::{Limits, ModelGlobs, PurseFigures, Window};
 
     #[test]
     fn round_robin_is_strict_and_keeps_its_order() {
@@ -322,6 +357,46 @@ mod tests {
         check_none(&mut pool, &paid(), at(30), NoKey::AllLimited, Some(at(330)));
         pool.set_health(KeyId(1), Health::Healthy, None, at(31));
         assert_eq!(series(&mut pool, &paid(), at(31), 1), [2], "an operator's word counts at once");
+    }
+
+    #[test]
+    fn a_key_that_is_only_resting_is_waited_for_when_the_others_are_too_poor() {
+        let capped = |pool: &mut Pool, id: u32, limits: Limits| {
+            pool.set_limits(KeyId(id), Arc::new(limits), START);
+            pool.sync_purse(KeyId(id), PurseFigures::default(), START);
+        };
+        let total =
+            |pico| Limits { caps: [(Window::Total, Usd::from_pico(pico))].into_iter().collect(), ..Limits::default() };
+        let dear = Want { worst: Worst::Cost(Usd::from_pico(100)), ..paid() };
+        let leaves = Usd::from_pico(50);
+
+        let mut pool = pool_of(3);
+        capped(&mut pool, 1, total(50));
+        capped(&mut pool, 2, total(60));
+        apply(&mut pool, 2, Effect::AccountBusy { rest: secs(10) }, START);
+        apply(&mut pool, 3, Effect::AccountBusy { rest: secs(30) }, START);
+        check_none(&mut pool, &dear, START, NoKey::AllLimited, Some(at(30)));
+        let unknown = Want { worst: Worst::Unknown, ..paid() };
+        check_none(&mut pool, &unknown, START, NoKey::AllLimited, Some(at(30)));
+        assert_eq!(series(&mut pool, &dear, at(30), 1), [3]);
+        check_none(&mut pool, &dear, at(30), NoKey::AllLimited, Some(at(31)));
+        pool.remove(KeyId(3));
+        apply(&mut pool, 2, Effect::AccountBusy { rest: secs(10) }, at(31));
+        check_none(&mut pool, &dear, at(31), NoKey::TooDear { leaves }, Some(at(51)));
+
+        let mut pool = pool_of(2);
+        capped(&mut pool, 1, total(50));
+        apply(&mut pool, 2, Effect::KeyCapped { until: Some(at(1_800)) }, START);
+        check_none(&mut pool, &dear, START, NoKey::AllDepleted, Some(at(1_800)));
+        let mut pool = pool_of(2);
+        capped(&mut pool, 1, total(50));
+        apply(&mut pool, 2, Effect::KeyCapped { until: Some(at(18_000)) }, START);
+        check_none(&mut pool, &dear, START, NoKey::TooDear { leaves }, Some(at(18_000)));
+
+        let mut pool = pool_of(2);
+        capped(&mut pool, 1, Limits { models: ModelGlobs::new(["acme/*"]), ..Limits::default() });
+        apply(&mut pool, 2, Effect::AccountBusy { rest: secs(30) }, START);
+        check_none(&mut pool, &Want { model: Some("lab/x"), ..paid() }, START, NoKey::AllLimited, Some(at(30)));
     }
 
     #[test]
