@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::clock::Tick;
+use crate::clock::{Tick, Timestamp};
 use crate::money::{Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
 use crate::pool::Chosen;
 use crate::store::Slot;
@@ -74,6 +74,8 @@ pub struct Attempt {
     number: u16,
     slot: Option<Slot>,
     started: Tick,
+    /// Not before what is held for it was taken.
+    begun_at: Timestamp,
     stage: Stage,
     generation: Option<GenerationId>,
     reader: Option<UsageReader>,
@@ -86,7 +88,7 @@ pub struct Attempt {
 
 impl Attempt {
     pub(super) fn new(pot: Arc<Pot>, call: Arc<Call>, chosen: Chosen, number: u16, slot: Slot) -> Self {
-        let started = pot.clock.tick();
+        let (started, begun_at) = (pot.clock.tick(), pot.clock.now());
         let slot = Some(slot);
         Self {
             pot,
@@ -95,6 +97,7 @@ impl Attempt {
             number,
             slot,
             started,
+            begun_at,
             stage: Stage::Chosen,
             generation: None,
             reader: None,
@@ -189,10 +192,16 @@ impl Attempt {
         self.pot.blame(self.chosen.key, &verdict);
     }
 
+    /// The time it is booked with. When the clock was set back over midnight meanwhile, that is its beginning: only that
+    /// day's caps were looked at, and the day before may be full.
+    fn at(&self) -> Timestamp {
+        self.pot.clock.now().max(self.begun_at)
+    }
+
     /// What must be known of the attempt when this process dies.
     fn intent(&self) -> Intent {
         Intent {
-            at: self.pot.clock.now(),
+            at: self.at(),
             request: self.call.request,
             attempt: self.number,
             key: self.chosen.key,
@@ -212,7 +221,7 @@ impl Attempt {
         let answered_model = reading.and_then(|r| r.model.clone());
         let answered_id = reading.and_then(|r| r.generation.clone());
         Entry {
-            at: self.pot.clock.now(),
+            at: self.at(),
             request: self.call.request,
             attempt: self.number,
             key: self.chosen.key,

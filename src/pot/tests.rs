@@ -161,3 +161,20 @@ async fn a_cap_that_is_set_later_is_measured_against_what_was_spent_before() {
     let money = bench.carry_out(None, changed).await.expect("written").money.expect("limits");
     assert_eq!(money.caps[0].spent, Usd::from_pico(25));
 }
+
+#[tokio::test]
+async fn a_cost_belongs_to_the_day_of_its_hold_when_the_clock_is_set_back_over_midnight() {
+    let mut bench = Bench::new().await;
+    let pot = Arc::clone(&bench.pot);
+    let wrong = NOON.next_midnight().after(Duration::from_secs(5));
+    pot.clock().set(wrong);
+    let hold = pot.pool().pinned(bench.key).expect("there");
+    let call = Call { request: RequestId(uuid::Uuid::from_u128(1)), endpoint: Endpoint::ChatCompletions, model: None };
+    let Begun::Attempt(mut attempt) = pot.attempt(&Arc::new(call), hold, 1) else { panic!("room") };
+    attempt.sent();
+    pot.clock().set(wrong.before(Duration::from_secs(8)));
+    drop(attempt);
+    bench.carry_out(None, pot.store().flush()).await.expect("durable");
+    let open = pot.store().suspense_of_key(bench.key).await.expect("readable");
+    assert_eq!(open.iter().map(|entry| entry.opened_at.day()).collect::<Vec<_>>(), [wrong.day()]);
+}

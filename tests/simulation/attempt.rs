@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use potluck::clock::Timestamp;
 use potluck::money::{Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
 use potluck::pool::Chosen;
 use potluck::store::Slot;
@@ -28,6 +29,7 @@ pub struct Attempt {
     pub chosen: Chosen,
     number: u16,
     slot: Option<Slot>,
+    begun_at: Timestamp,
     stage: Stage,
     generation: Option<GenerationId>,
     /// What the answer's body has told so far; `None` while there is no 2xx.
@@ -65,6 +67,7 @@ impl Attempt {
             chosen,
             number,
             slot: Some(slot),
+            begun_at: process.now(),
             stage: Stage::Chosen,
             generation: None,
             reading: None,
@@ -87,12 +90,17 @@ impl Attempt {
         }
     }
 
+    /// The time it is booked with: never before what is held for it was taken.
+    fn at(&self) -> Timestamp {
+        self.process.now().max(self.begun_at)
+    }
+
     /// From here on bytes may have left.
     pub fn sent(&mut self) {
         self.stage = Stage::Sent;
         let (key, held) = (self.chosen.key, self.chosen.hold.map(|hold| hold.amount));
         let intent = Intent {
-            at: self.process.now(),
+            at: self.at(),
             request: request_id(self.request),
             attempt: self.number,
             key,
@@ -175,7 +183,7 @@ impl Attempt {
             _ => None,
         };
         let entry = Entry {
-            at: self.process.now(),
+            at: self.at(),
             request: request_id(self.request),
             attempt: self.number,
             key: self.chosen.key,
