@@ -40,7 +40,7 @@ pub struct Potluck {
     claim: Claim,
 }
 
-/// Why potluck cannot start.
+/// Why potluck cannot start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store cannot be opened.
@@ -82,6 +82,9 @@ pub enum StartError {
     /// The socket that an upgrade goes through has a path with a limit.
     #[error("data_dir is {0}, which is too long a path for the socket of hot upgrades: use one below 95 bytes")]
     DataDirTooLong(PathBuf),
+    /// It served, and something was not written down in the end.
+    #[error("the ledger was not closed in order")]
+    Unclosed(#[source] StoreError),
     /// No runtime for the start.
     #[error("could not start: {0}")]
     Io(#[from] std::io::Error),
@@ -117,7 +120,7 @@ impl Potluck {
 
     /// Book everything that is still to be booked and stop the ledger's writer; nothing can be served afterwards.
     pub fn close(&self) {
-        close(&self.pot);
+        close(&self.pot).ok();
     }
 
     /// The shared state.
@@ -211,10 +214,8 @@ fn add_keys(pot: &Arc<Pot>, keys: &[Credential]) -> Result<(), StartError> {
     std::thread::scope(|scope| scope.spawn(add).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn close(pot: &Pot) {
-    if let Err(error) = pot.store().close() {
-        tracing::error!(%error, "the ledger was not closed in order");
-    }
+fn close(pot: &Pot) -> Result<(), StoreError> {
+    pot.store().close().inspect_err(|error| tracing::error!(%error, "the ledger was not closed in order"))
 }
 
 fn background<A: BackgroundService + Send + Sync + 'static>(name: &str, task: A) -> GenBackgroundService<A> {
@@ -248,32 +249,37 @@ pub struct RunOptions {
 }
 
 /// Open a potluck and serve until a signal ends it: SIGTERM drains, SIGQUIT hands the sockets to a successor and drains,
-/// SIGINT stops. Whatever ends it, the ledger's writer stops last. A drained process exits at once.
+/// SIGINT stops. A panic of the ledger's writer drains, too: nothing can be booked any more. Whatever ends it, the writer
+/// stops last. A drained process exits at once, with 1 when the ledger was not closed in order.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start.
+/// [`StartError`] when it cannot start, or the ledger was not closed in order.
 pub fn run(config: Config, options: RunOptions) -> Result<(), StartError> {
     let (server, potluck, sockets) = if options.upgrade { start::successor(config)? } else { start::first(config)? };
     let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
-    potluck.serve_in(server, sockets, Some(drain));
-    Ok(())
+    potluck.serve_in(server, sockets, Some(drain)).map_err(StartError::Unclosed)
 }
 
 impl Potluck {
-    /// Serve in a Pingora server of its own until a signal ends it, then return. Unlike [`run`] this waits for the whole
+    /// Serve in a Pingora server of its own until a signal (or a panic of the ledger's writer) ends it, then return. Unlike [`run`] this waits for the whole
     /// drain timeout on SIGTERM: ending the process sooner is the caller's to decide.
     pub fn serve(self, options: RunOptions) {
         let server = server(&self.config, options);
-        self.serve_in(server, None, None);
+        self.serve_in(server, None, None).ok();
     }
 
     /// [`Potluck::serve`] on sockets that are taken already; they are those that the configuration names.
     pub(crate) fn serve_on(self, sockets: Sockets) {
         let server = server(&self.config, RunOptions::default());
-        self.serve_in(server, Some(sockets), None);
+        self.serve_in(server, Some(sockets), None).ok();
     }
 
-    fn serve_in(self, mut server: Server, sockets: Option<Sockets>, drain: Option<GenBackgroundService<Drain>>) {
+    fn serve_in(
+        self,
+        mut server: Server,
+        sockets: Option<Sockets>,
+        drain: Option<GenBackgroundService<Drain>>,
+    ) -> Result<(), StoreError> {
         let services = match sockets {
             Some(sockets) => self.seated_services(sockets),
             None => self.services(),
@@ -287,7 +293,7 @@ impl Potluck {
         let (proxy, admin) = (self.config.proxy.listen, self.config.admin.listen);
         tracing::info!(%proxy, %admin, keys = self.pot.total_keys(), "potluck serves");
         server.run(RunArgs { shutdown_signal: Box::new(Signals { pot: Arc::clone(&self.pot) }) });
-        self.close();
+        close(&self.pot)
     }
 }
 

@@ -16,7 +16,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Connections that were accepted just before the listeners closed get this long to show their request.
 const DRAIN_SETTLE: Duration = Duration::from_millis(250);
 
-/// The signals that end a process.
+/// What ends a process: signals, and a ledger without a writer.
 pub(super) struct Signals {
     pub(super) pot: Arc<Pot>,
 }
@@ -34,6 +34,10 @@ impl ShutdownSignalWatch for Signals {
             _ = terminate.recv() => ShutdownSignal::GracefulTerminate,
             _ = quit.recv() => ShutdownSignal::GracefulUpgrade,
             _ = interrupt.recv() => ShutdownSignal::FastShutdown,
+            () = self.pot.store().writer_broke() => {
+                tracing::error!("nothing can be booked any more: potluck stops, to be started anew");
+                ShutdownSignal::GracefulTerminate
+            }
         };
         self.pot.drain();
         if matches!(received, ShutdownSignal::GracefulUpgrade) {
@@ -65,7 +69,60 @@ impl BackgroundService for Drain {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         tracing::info!("drained; the ledger is closed last");
-        close(&self.pot);
-        std::process::exit(0);
+        std::process::exit(close(&self.pot).map_or(1, |()| 0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::super::{Potluck, RunOptions, Sockets, background, server};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    /// Where the process that this test starts has its data.
+    const PLACE: &str = "POTLUCK_TEST_PLACE";
+    /// How long that one has a request under way.
+    const UNDERWAY: Duration = Duration::from_millis(700);
+
+    #[test]
+    fn a_panic_of_the_ledgers_writer_ends_the_process_with_a_failure_once_what_is_under_way_has_ended() {
+        if let Ok(place) = std::env::var(PLACE) {
+            return serve_without_writer(place);
+        }
+        let place = tempfile::tempdir().expect("a directory");
+        let began = Clock::system().tick();
+        let name = std::thread::current().name().expect("a test's").to_owned();
+        let child = Command::new(std::env::current_exe().expect("this"))
+            .args(["--exact", &name, "--nocapture"])
+            .env(PLACE, place.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("runs");
+        assert_eq!(child.code(), Some(1));
+        let took = began.elapsed();
+        assert!(took >= UNDERWAY && took < Duration::from_secs(20), "{took:?}");
+    }
+
+    fn serve_without_writer(place: String) {
+        let mut config = Config::default();
+        config.data_dir = place.into();
+        config.store.url = crate::config::StoreUrl::Sqlite(config.data_dir.join("potluck.db"));
+        config.proxy.listen.set_port(0);
+        config.admin.listen.set_port(0);
+        let sockets = Sockets::take(&config).expect("free");
+        let potluck = Potluck::open(config).expect("opens");
+        let request = potluck.pot.request();
+        std::thread::spawn(move || {
+            std::thread::sleep(UNDERWAY);
+            drop(request);
+        });
+        potluck.pot.store().break_writer();
+        let server = server(&potluck.config, RunOptions::default());
+        let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
+        potluck.serve_in(server, Some(sockets), Some(drain)).ok();
     }
 }

@@ -60,6 +60,9 @@ pub(super) enum Command {
     RollUp { step: Step, reply: Reply<Step> },
     /// Nothing: to be told when everything before is durable.
     Flush { reply: Reply<()> },
+    /// A fault of ours.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Why a call did not do what it should.
@@ -128,6 +131,8 @@ impl Command {
             }
             Self::RollUp { step, reply } => within(transaction, reply, |c| Ok(rollup::step(c, step, desk.now)?)),
             Self::Flush { reply } => within(transaction, reply, |_| Ok(())),
+            #[cfg(test)]
+            Self::Panic => panic!("as a test wants it"),
             money => money.run_money(transaction, desk),
         }
     }

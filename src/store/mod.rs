@@ -156,6 +156,18 @@ impl Store {
         self.shared.queue.is_healthy()
     }
 
+    /// Returns when the thread that writes has ended by a panic. Nothing can be booked any more then: whoever serves should
+    /// stop, and open the store anew in another process.
+    pub async fn writer_broke(&self) {
+        self.shared.queue.until_broken().await;
+    }
+
+    /// Have the thread that writes panic.
+    #[cfg(test)]
+    pub(crate) fn break_writer(&self) {
+        self.shared.queue.command(Command::Panic, None).expect("a writer");
+    }
+
     /// Commits and queries that have failed since the store was opened.
     pub fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::clock::Clock;
 use crate::money::{Entry, GenerationId, Intent, Usd};
 use crate::pool::{KeyId, KeyState};
@@ -37,6 +39,8 @@ pub(super) struct Queue {
     /// One plain mutex, held for a push or a swap, never while anything is written.
     waiting: Mutex<Waiting>,
     work: Condvar,
+    /// Whether the writer has ended by a panic.
+    broken: watch::Sender<bool>,
 }
 
 /// How long the writer waits for work.
@@ -57,6 +61,7 @@ impl Queue {
             healthy: AtomicBool::new(true),
             waiting: Mutex::default(),
             work: Condvar::new(),
+            broken: watch::Sender::new(false),
         }
     }
 
@@ -275,6 +280,17 @@ impl Queue {
         drop(waiting);
         left.entries.iter().for_each(|booking| report_lost(&booking.entry));
         left.entries.len()
+    }
+
+    /// The writer has ended by a panic.
+    pub(super) fn broke(&self) {
+        self.broken.send_replace(true);
+    }
+
+    /// Returns when the writer has ended by a panic.
+    pub(super) async fn until_broken(&self) {
+        // The other end is here, too: it is never gone while this waits.
+        self.broken.subscribe().wait_for(|broken| *broken).await.ok();
     }
 
     /// A commit went through, or failed for this reason. Logs once when that is news.

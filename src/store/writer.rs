@@ -80,8 +80,12 @@ struct LastWord(Arc<Queue>);
 
 impl Drop for LastWord {
     fn drop(&mut self) {
-        if self.0.abandon() > 0 || std::thread::panicking() {
-            tracing::error!("the ledger's writer is gone with work left to do");
+        let (left, panicked) = (self.0.abandon(), std::thread::panicking());
+        if left > 0 || panicked {
+            tracing::error!(left, panicked, "the ledger's writer is gone with work left to do");
+        }
+        if panicked {
+            self.0.broke();
         }
     }
 }
