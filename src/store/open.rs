@@ -23,7 +23,7 @@ pub struct OpenEntry {
 pub enum Standing {
     /// Its cost is not known yet.
     Open(Suspense),
-    /// It is.
+    /// It is. That is all there is to know of a line that is rolled up by now: only lines whose cost is known are.
     Settled,
 }
 
@@ -39,7 +39,7 @@ impl Store {
         self.read(move |connection| all(connection, limit)).await
     }
 
-    /// How an entry of that number stands; `None` when it was never in suspense.
+    /// How an entry of that number stands; `None` when there is none, or when it was never in suspense.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`].
@@ -67,7 +67,20 @@ fn one(connection: &Connection, id: u64) -> Result<Option<Standing>, StoreError>
             Ok(if is_open { Standing::Open(read(row)?.suspense) } else { Standing::Settled })
         })
         .optional()?;
-    Ok(found)
+    Ok(match found {
+        None if is_rolled_up(connection, id)? => Some(Standing::Settled),
+        found => found,
+    })
+}
+
+/// Whether there was a line of that number. Numbers are given without gaps, and the last line of all is never rolled up.
+fn is_rolled_up(connection: &Connection, id: u64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT ?1 BETWEEN 1 AND (SELECT max(id) FROM entries) AND NOT EXISTS (SELECT 1 FROM entries WHERE id = ?1)",
+        )?
+        .query_row((column::count(id),), |row| row.get::<_, Option<bool>>(0))
+        .map(Option::unwrap_or_default)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OpenEntry> {

@@ -234,4 +234,12 @@ async fn an_operators_word_settles_an_open_cost_once() {
     let day = get(&house, "/ledger/summary?from=2026-11-25").await;
     assert_eq!(day["total"]["amount"], "$0.0123");
     assert_eq!(house.pot.store().verify_totals(None).await.expect("readable"), []);
+
+    // It lives on in sums only by then, and is settled all the same.
+    let tomorrow = house.pot.clock().now().next_midnight().day();
+    assert!(house.pot.store().roll_up(tomorrow).await.expect("rolled up").lines >= 5);
+    let late = house.call("POST", "/ledger/settle", r#"{"entry":5,"cost":0.0123}"#).await;
+    assert_eq!((late.status, late.code().as_str()), (StatusCode::CONFLICT, "entry_settled"));
+    let never = house.call("POST", "/ledger/settle", r#"{"entry":99,"cost":0.0123}"#).await;
+    assert_eq!((never.status, never.code().as_str()), (StatusCode::NOT_FOUND, "entry_not_found"));
 }
