@@ -266,6 +266,11 @@ impl Pot {
         self.pool().pinned(key)
     }
 
+    /// Keys whose donors limit what may be spent.
+    pub fn strict_keys(&self) -> Vec<KeyId> {
+        self.pool().keys(self.clock.now()).filter(|key| key.limits.are_strict()).map(|key| key.id).collect()
+    }
+
     /// Begin an attempt. Room in the ledger is taken before it is made: what cannot be booked is not spent.
     pub fn attempt(self: &Arc<Self>, call: &Arc<Call>, chosen: Chosen, number: u16) -> Begun {
         if self.card(chosen.key).is_none() {

@@ -109,23 +109,35 @@ impl Inference<'_> {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
         let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
+        let mut ledger_full = false;
         self.quote = self.quoted(session).await;
         loop {
             let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
+                Err(Empty::Unavailable(_)) if ledger_full && held.is_none() => {
+                    return self.refuse(session, &Refusal::LedgerFull).await;
+                }
                 Err(Empty::Unavailable(why)) if self.clamp(why) => {
                     self.quote = self.quoted(session).await;
                     continue;
                 }
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
             };
-            let mut attempt = match self.proxy.pot.attempt(&self.call, chosen, hunt.begin()) {
+            let is_strict = chosen.hold.is_some();
+            let mut attempt = match self.proxy.pot.attempt(&self.call, chosen, hunt.upcoming()) {
                 Begun::Attempt(attempt) => attempt,
                 // Withdrawn since it was chosen: the pool will not choose it again.
                 Begun::KeyLeft => continue,
+                Begun::LedgerFull if is_strict => {
+                    // There may be room for keys without limits.
+                    self.proxy.pot.strict_keys().into_iter().for_each(|key| hunt.leave_out(key));
+                    ledger_full = true;
+                    continue;
+                }
                 Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
             };
+            hunt.begin();
             if !attempt.cover().await {
                 // Somebody else has leased what is left, or the disk is slow: another key may do.
                 hunt.leave_out(attempt.chosen().key);

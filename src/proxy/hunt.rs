@@ -72,10 +72,14 @@ impl Hunt {
         self.attempts
     }
 
-    /// An attempt begins; its number, counted from 1.
-    pub fn begin(&mut self) -> u16 {
-        self.attempts = self.attempts.saturating_add(1);
-        self.attempts
+    /// The number of the next attempt, counted from 1.
+    pub fn upcoming(&self) -> u16 {
+        self.attempts.saturating_add(1)
+    }
+
+    /// It begins.
+    pub fn begin(&mut self) {
+        self.attempts = self.upcoming();
     }
 
     /// Whether the richest keys should be tried first.

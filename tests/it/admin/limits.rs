@@ -148,3 +148,31 @@ async fn what_is_under_way_is_held_against_the_cap() {
     let key = get(&house, "/keys").await["keys"][0].take();
     assert_eq!((&key["held"], &key["suspenseMost"]), (&"$0.0000".into(), &"$0.0000".into()));
 }
+
+#[tokio::test]
+async fn a_key_without_limits_serves_while_the_ledger_has_no_room_for_keys_with_them() {
+    let house = House::new(3, "[store]\nqueue_max_entries = 64").await;
+    limit(&house, "k1", json!({"caps": {"total": 5}})).await;
+    limit(&house, "k3", json!({"caps": {"total": 5}})).await;
+    assert_eq!(ask(&house, MODEL).await.status, 200);
+    house.pot.store().flush().await.expect("durable");
+    let half: Vec<_> = std::iter::from_fn(|| house.pot.store().slot_of_strict()).collect();
+    assert_eq!(half.len(), 32);
+    house.sim.clear_log();
+    for _ in 0..4 {
+        assert_eq!(ask(&house, MODEL).await.status, 200);
+    }
+    assert_eq!(served_by(&house), [Some(1); 4]);
+
+    house.pot.store().flush().await.expect("durable");
+    let rest: Vec<_> = std::iter::from_fn(|| house.pot.store().slot()).collect();
+    let full = ask(&house, MODEL).await;
+    assert_eq!((full.status, &full.json()["error"]["code"]), (503, &"ledger_full".into()), "nothing is left");
+    drop(rest);
+    limit(&house, "k2", json!({"paused": true})).await;
+    let full = ask(&house, MODEL).await;
+    assert_eq!((full.status, &full.json()["error"]["code"]), (503, &"ledger_full".into()), "nobody is left");
+    drop(half);
+    assert_eq!(ask(&house, MODEL).await.status, 200);
+    house.assert_books_balance().await;
+}
