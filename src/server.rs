@@ -15,7 +15,7 @@ use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
 
 use crate::admin::AdminApp;
-use crate::background::{Auditor, Leases, Patience, PriceRefresher, Prober, Reconciler};
+use crate::background::{Auditor, Leases, Patience, PriceRefresher, Prober, Reconciler, Verifier};
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::origin::{Origin, OriginError};
@@ -182,6 +182,7 @@ impl Potluck {
             Box::new(background("potluck probes", prober)),
             Box::new(background("potluck reconciler", reconciler)),
             Box::new(background("potluck auditor", auditor)),
+            Box::new(background("potluck verifier", Verifier::new(Arc::clone(&self.pot), ledger.verify_all_every))),
             Box::new(background("potluck leases", leases)),
             Box::new(background("potluck prices", PriceRefresher::new(Arc::clone(&self.pot), &self.config.prices))),
             Box::new(self.pot.origin().address_service()),

@@ -11,6 +11,7 @@ mod prober;
 mod reconciler;
 mod rounds;
 mod schedule;
+mod verifier;
 
 pub use audit::{finding, reckoned};
 pub use auditor::{Auditor, hopeless};
@@ -19,3 +20,4 @@ pub use prices::PriceRefresher;
 pub use prober::Prober;
 pub use reconciler::Reconciler;
 pub use schedule::{Found, Patience, next_try};
+pub use verifier::Verifier;

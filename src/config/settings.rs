@@ -249,6 +249,9 @@ settings! {
         "usage_settle_after_ms" => usage_settle_after: Duration = Millis { default: 2 * MINUTE, min: 100, max: 30 * DAY };
         /// When the worst cost that was held is booked, as an estimate, for a cost that stayed unknown.
         "estimate_after_ms" => estimate_after: Duration = Millis { default: 7 * DAY, min: SECOND, max: 365 * DAY };
+        /// How often all of the books are verified in the background, from the first line on; for the first time two minutes
+        /// after the start. Those of the current day are verified at the start and hourly.
+        "verify_all_every_ms" => verify_all_every: Duration = Millis { default: DAY, min: SECOND, max: 30 * DAY };
         /// Days after which single ledger lines are dropped and only daily sums by key and model are kept; 0 keeps all lines.
         "retention_days" => retention_days: usize = Count { default: 400, min: 0, max: 100_000, unit: "days" };
         /// Thousandths of a key's smallest cap that are leased in advance, so that requests that cost less than that wait for

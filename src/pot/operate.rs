@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
+use crate::clock::Day;
 use crate::money::{Basis, Cost, GenerationId, Tokens, Usd};
 use crate::pool::{Health, KeyId};
-use crate::store::{Job, PoolSpend, Settlement, Standing, StoreError, Suspense};
+use crate::store::{Imbalance, ImbalanceKind, Job, PoolSpend, Settlement, Standing, StoreError, Suspense};
 use crate::telemetry::Snapshot;
 use crate::upstream::{BodyShape, Endpoint, Reading, UsageReader};
 
@@ -187,6 +188,29 @@ impl Pot {
         }
         tracing::info!(entry, key = %open.key, request = %open.request, %cost, "a cost was settled by the operator");
         Ok(open)
+    }
+
+    /// Verify the books of a day, or all of them. Nothing is spent any more on a key whose lines do not follow from each
+    /// other, or whose sums do not follow from its lines.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(crate) async fn verify_books(&self, day: Option<Day>) -> Result<(), StoreError> {
+        for imbalance in self.store.verify_totals(day).await? {
+            let Imbalance { kind, day, key, recorded, recomputed } = imbalance;
+            let day = day.map(|day| day.to_string());
+            self.metrics.alarm("books_unsound");
+            match kind {
+                ImbalanceKind::Chain { line } => {
+                    tracing::error!(%key, line, "lines of this key's ledger were changed by somebody else: it is out");
+                }
+                kind => tracing::error!(day, %key, ?kind, %recorded, %recomputed, "the books do not balance"),
+            }
+            if let Some(key) = imbalance.unsound_key() {
+                self.unsound(key);
+            }
+        }
+        Ok(())
     }
 
     /// What keys that can still pay are known to have left, less what they have paid since: each account counts once,

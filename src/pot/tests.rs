@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::money::{Basis, Caps, Limits, PurseFigures, RequestId, Tokens, Usd, Window};
+use crate::pool::Gate;
 use crate::secret::{Credential, Secret};
 use crate::store::{Fault, Settlement, Stepper, StoreError, StoreOptions, Suspense};
 use crate::upstream::Endpoint;
@@ -13,7 +14,7 @@ struct Bench {
     pot: Arc<Pot>,
     stepper: Stepper,
     key: KeyId,
-    _place: tempfile::TempDir,
+    place: tempfile::TempDir,
 }
 
 impl Bench {
@@ -33,7 +34,7 @@ impl Bench {
         let (store, loaded, stepper) = Store::open_stepped(&options, &clock).expect("opens");
         let origin = Origin::new(&Config::default().upstream).expect("good settings");
         let parts = Parts { clock, policy: Policy::default(), store, loaded, origin, metrics: Metrics::new() };
-        let mut bench = Self { pot: Pot::new(parts), stepper, key: KeyId(0), _place: place };
+        let mut bench = Self { pot: Pot::new(parts), stepper, key: KeyId(0), place };
         let (pot, credential) = (Arc::clone(&bench.pot), Credential::parse(&format!("sk-or-v1-{:064x}", 1)));
         let donated = bench.carry_out(None, pot.donate_unseen(credential.expect("a key"))).await;
         bench.key = donated.expect("written").expect("new").id;
@@ -83,6 +84,10 @@ impl Bench {
         pot.book(entry, None, pot.store().slot().expect("room"));
         self.carry_out(None, pot.store().flush()).await.expect("durable");
         pot.store().suspense_of_key(self.key).await.expect("readable").remove(0)
+    }
+
+    fn gate(&self) -> Gate {
+        self.pot.pool().keys(NOON).next().expect("a key").gate
     }
 
     /// What the pool believes of the key: settled, in suspense.
@@ -177,4 +182,27 @@ async fn a_cost_belongs_to_the_day_of_its_hold_when_the_clock_is_set_back_over_m
     bench.carry_out(None, pot.store().flush()).await.expect("durable");
     let open = pot.store().suspense_of_key(bench.key).await.expect("readable");
     assert_eq!(open.iter().map(|entry| entry.opened_at.day()).collect::<Vec<_>>(), [wrong.day()]);
+}
+
+#[tokio::test]
+async fn nothing_is_spent_on_a_key_whose_sums_do_not_follow_from_its_lines() {
+    let changes = [
+        ("UPDATE day_totals SET pico = 1 WHERE key = 0", None, Gate::Open),
+        ("UPDATE key_totals SET pico = 1 WHERE key = 1", Some(NOON.day()), Gate::Open),
+        ("UPDATE day_totals SET pico = 1 WHERE key = 1", Some(NOON.day()), Gate::Unsound),
+        ("UPDATE day_models SET pico = 1 WHERE key = 1", None, Gate::Unsound),
+        ("UPDATE key_totals SET pico = 1 WHERE key = 1", None, Gate::Unsound),
+    ];
+    for (change, day, gate) in changes {
+        let mut bench = Bench::new().await;
+        bench.suspended(60).await;
+        let pot = Arc::clone(&bench.pot);
+        bench.carry_out(None, pot.store().bury()).await.expect("the finer sums are whole");
+        pot.verify_books(None).await.expect("readable");
+        assert_eq!(bench.gate(), Gate::Open);
+        let hand = rusqlite::Connection::open(bench.place.path().join("potluck.db")).expect("opens");
+        assert_eq!(hand.execute(change, []).expect("changed"), 1);
+        pot.verify_books(day).await.expect("readable");
+        assert_eq!(bench.gate(), gate, "{change}");
+    }
 }

@@ -110,7 +110,8 @@ impl Store {
     }
 
     /// Compare the sums of one day, or of all time, with the entries they are made of, and follow the chain through the
-    /// entries. Empty when the books balance and nobody has changed them.
+    /// entries. Empty when the books balance and nobody has changed them. In slices, so that it is in nobody's way; a look at
+    /// all time rests between them, and so takes some times as long as it works.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`]; [`StoreError::Closed`] when the store is closed meanwhile.
@@ -119,11 +120,11 @@ impl Store {
         // On a thread and connection of its own: it may take as long as the ledger is big.
         let Shared { database, stop, tampered, .. } = &*self.shared;
         let thread = start::verifier(database, stop, day, tampered.clone(), |result| drop(reply.send(result)))?;
-        self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).others.push(thread);
+        self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).add(thread);
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Keys whose ledger entries somebody has changed, as far as the check at the start and every
+    /// Keys whose ledger entries or sums somebody has changed, as far as the check at the start and every
     /// [`Store::verify_totals`] have found. Nothing must be spent on them.
     pub fn tampered(&self) -> Vec<KeyId> {
         self.shared.tampered.keys()

@@ -16,6 +16,8 @@ pub(super) struct Links<'c> {
     /// From the first line on; otherwise from some line on, and only the keys that come along are looked at.
     whole: bool,
     unchained_until: i64,
+    /// What the first line of each key's chain follows on.
+    starts: BTreeMap<KeyId, Link>,
     room: Vec<u8>,
     keys: BTreeMap<KeyId, Chain>,
 }
@@ -24,8 +26,6 @@ pub(super) struct Links<'c> {
 struct Chain {
     /// The last line's value.
     last: Link,
-    /// The value the ledger says the last line has; `None` when it says nothing.
-    head: Option<Link>,
     /// The first line that does not follow on the one before it.
     broken: Option<i64>,
 }
@@ -34,17 +34,16 @@ impl<'c> Links<'c> {
     /// Begin with the first line, or with that of a day.
     pub(super) fn begin(connection: &'c Connection, day: Option<Day>) -> rusqlite::Result<Self> {
         let unchained_until = unchained_until(connection)?.unwrap_or(i64::MAX);
-        let mut links =
-            Self { connection, whole: day.is_none(), unchained_until, room: Vec::new(), keys: BTreeMap::new() };
-        if links.whole {
-            let mut chains = connection.prepare("SELECT key, start, head FROM chains")?;
-            let mut rows = chains.query([])?;
-            while let Some(row) = rows.next()? {
-                let chain = Chain { last: row.get(1)?, head: Some(row.get(2)?), broken: None };
-                links.keys.insert(column::key(row, 0)?, chain);
-            }
-        }
-        Ok(links)
+        let whole = day.is_none();
+        let starts = if whole { ends(connection, "start")? } else { BTreeMap::new() };
+        let keys = starts.iter().map(|(key, start)| (*key, Chain { last: *start, broken: None })).collect();
+        Ok(Self { connection, whole, unchained_until, starts, room: Vec::new(), keys })
+    }
+
+    /// Whether a chain begins elsewhere by now, as lines were rolled up since [`Links::begin`].
+    pub(super) fn starts_moved(&self) -> rusqlite::Result<bool> {
+        let now = if self.whole { ends(self.connection, "start")? } else { BTreeMap::new() };
+        Ok(self.starts.iter().any(|(key, start)| now.get(key).is_some_and(|now| now != start)))
     }
 
     /// Look at a line, read from `row`, where its own value stands after its columns.
@@ -72,14 +71,13 @@ impl<'c> Links<'c> {
 
     /// Take up a key's chain at a line.
     fn enter(&self, line: &Line<'_>) -> rusqlite::Result<Chain> {
-        let chain = self
+        let start = self
             .connection
-            .prepare_cached("SELECT start, head FROM chains WHERE key = ?1")?
-            .query_row((line.key.0,), |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT start FROM chains WHERE key = ?1")?
+            .query_row((line.key.0,), |row| row.get(0))
             .optional()?;
-        let (start, head) = chain.unzip();
         let before = if self.whole { None } else { self.before(line)? };
-        Ok(Chain { last: before.or(start).unwrap_or(BEGINNING), head, broken: None })
+        Ok(Chain { last: before.or(start).unwrap_or(BEGINNING), broken: None })
     }
 
     /// The value of the key's line before this one. Numbers of lines stand in the index by key, so that is found without
@@ -103,16 +101,30 @@ impl<'c> Links<'c> {
         }
     }
 
-    /// The keys whose chains do not hold, with the first line that does not follow.
-    pub(super) fn broken(self) -> rusqlite::Result<Vec<(KeyId, Option<u64>)>> {
+    /// The keys whose chains do not hold, with the first line that does not follow. To be asked at the moment at which the
+    /// last line was looked at.
+    pub(super) fn broken(mut self) -> rusqlite::Result<Vec<(KeyId, Option<u64>)>> {
+        let heads = ends(self.connection, "head")?;
+        if self.whole {
+            // A chain of which there is not one line.
+            for (key, start) in ends(self.connection, "start")? {
+                self.keys.entry(key).or_insert(Chain { last: start, broken: None });
+            }
+        }
         let mut found = Vec::new();
-        for (key, Chain { last, head, broken }) in self.keys {
+        for (key, Chain { last, broken }) in self.keys {
             match broken {
                 Some(line) => found.push((key, Some(column::uncount(line)))),
-                None if head.unwrap_or(BEGINNING) != last => found.push((key, None)),
+                None if heads.get(&key).unwrap_or(&BEGINNING) != &last => found.push((key, None)),
                 None => {}
             }
         }
         Ok(found)
     }
+}
+
+/// What the chains of all keys begin with, or end with.
+fn ends(connection: &Connection, end: &'static str) -> rusqlite::Result<BTreeMap<KeyId, Link>> {
+    let mut chains = connection.prepare(&format!("SELECT key, {end} FROM chains"))?;
+    chains.query_map([], |row| Ok((column::key(row, 0)?, row.get(1)?)))?.collect()
 }

@@ -115,6 +115,14 @@ struct Threads {
     others: Vec<JoinHandle<()>>,
 }
 
+impl Threads {
+    /// Keep a thread until it is waited for at the end; those that have ended are let go.
+    fn add(&mut self, thread: JoinHandle<()>) {
+        self.others.retain(|thread| !thread.is_finished());
+        self.others.push(thread);
+    }
+}
+
 impl Store {
     /// Open the store: make the file when there is none, bring it up to date, open the keys, start the threads. The
     /// sums of the current day are checked in the background, and what does not balance is logged.

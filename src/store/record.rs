@@ -10,6 +10,8 @@ use crate::pool::{AccountId, KeyId, KeyState};
 use crate::secret::Credential;
 use crate::upstream::Endpoint;
 
+use super::figures::POOL;
+
 /// A key to be stored.
 #[derive(Clone, Debug)]
 pub struct NewKey {
@@ -293,6 +295,14 @@ pub struct Imbalance {
     pub recomputed: Usd,
 }
 
+impl Imbalance {
+    /// The key whose books are wrong: nothing must be spent on it until an operator has looked. None where only the sums of
+    /// the whole pool are off.
+    pub fn unsound_key(&self) -> Option<KeyId> {
+        (self.key != POOL).then_some(self.key)
+    }
+}
+
 /// What is wrong with the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImbalanceKind {
@@ -300,8 +310,7 @@ pub enum ImbalanceKind {
     Sum,
     /// A sum by day, key and model.
     Models,
-    /// The chain through the key's lines: one was changed, added, moved or removed by somebody else than potluck. The key
-    /// must not be spent on until an operator has looked.
+    /// The chain through the key's lines: one was changed, added, moved or removed by somebody else than potluck.
     Chain {
         /// The first line that does not follow; `None` when the last ones are gone.
         line: Option<u64>,

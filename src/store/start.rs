@@ -16,7 +16,7 @@ use super::leases::Leases;
 use super::master_key::{MasterKey, MasterKeyError};
 use super::options::StoreOptions;
 use super::queue::Queue;
-use super::reader::{Reader, at_one_moment};
+use super::reader::Reader;
 use super::record::{Imbalance, ImbalanceKind, Loaded};
 use super::seal::Sealer;
 use super::stepped::Stepper;
@@ -131,7 +131,7 @@ fn unlock(connection: &Connection, options: &StoreOptions) -> Result<Sealer, Sto
     Ok(sealer)
 }
 
-/// Keys whose ledger lines somebody has changed, as far as any check has found.
+/// Keys whose ledger lines or sums somebody has changed, as far as any check has found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tampered(Arc<Mutex<BTreeSet<KeyId>>>);
 
@@ -141,8 +141,8 @@ impl Tampered {
     }
 
     fn learn(&self, found: &[Imbalance]) {
-        let tampered = found.iter().filter(|found| matches!(found.kind, ImbalanceKind::Chain { .. }));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(tampered.map(|found| found.key));
+        let unsound = found.iter().filter_map(Imbalance::unsound_key);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(unsound);
     }
 }
 
@@ -154,10 +154,10 @@ pub(super) fn verifier(
     tampered: Tampered,
     report: impl FnOnce(Result<Vec<Imbalance>, StoreError>) + Send + 'static,
 ) -> Result<JoinHandle<()>, StoreError> {
-    let mut connection = database.reader()?;
+    let connection = database.reader()?;
     let stop = Arc::clone(stop);
     let work = move || {
-        let checked = at_one_moment(&mut connection, |connection| verify(connection, day, &stop));
+        let checked = verify(&connection, day, &stop);
         if let Ok(found) = &checked {
             tampered.learn(found);
         }

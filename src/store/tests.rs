@@ -12,6 +12,7 @@ mod pages;
 mod rolled;
 mod secrecy;
 mod settlement;
+mod slices;
 mod upgraded;
 
 use std::path::Path;

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::Day;
+use crate::clock::{Clock, Day};
 use crate::money::Usd;
 use crate::pool::KeyId;
 
@@ -18,17 +19,93 @@ use super::links::Links;
 use super::record::{Imbalance, ImbalanceKind};
 use super::row::{COLUMNS, Line, unchained_until};
 
+/// Lines looked at in one read transaction, some tenths of a second: while one is open, the log cannot be emptied. Few in
+/// tests, so that each of them crosses the border.
+const LINES_AT_A_TIME: i64 = if cfg!(test) { 3 } else { 50_000 };
+/// A look at all lines rests so many times as long as it works: it has time, and others need the processor.
+const REST: u32 = 3;
+/// How often a resting look sees whether it should stop.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+
 /// Compare the sums of one day, or of all days and keys, with the entries, and look at the chains: whole, or from the day's
-/// first line on. Empty when all is well. Run inside a read transaction; a raised `stop` ends it early, with
-/// [`StoreError::Closed`].
+/// first line on. Empty when all is well. Makes read transactions of its own, one after the other; a raised `stop` ends it
+/// early, with [`StoreError::Closed`].
 pub(super) fn verify(
     connection: &Connection,
     day: Option<Day>,
     stop: &AtomicBool,
 ) -> Result<Vec<Imbalance>, StoreError> {
-    let mut tally = rolled_up(connection, day)?;
+    let mut rest = |worked: Duration| {
+        if day.is_none() {
+            pause(worked.saturating_mul(REST), stop);
+        }
+    };
+    verify_resting(connection, day, stop, &mut rest)
+}
+
+/// [`verify`], with something else to do between two transactions.
+pub(super) fn verify_resting(
+    connection: &Connection,
+    day: Option<Day>,
+    stop: &AtomicBool,
+    rest: &mut dyn FnMut(Duration),
+) -> Result<Vec<Imbalance>, StoreError> {
+    loop {
+        // It is not daily that lines are rolled up under somebody's eyes: then from the beginning.
+        if let Some(found) = look(connection, day, stop, rest)? {
+            return Ok(found);
+        }
+    }
+}
+
+fn pause(time: Duration, stop: &AtomicBool) {
+    let mut left = time;
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
+        let nap = left.min(STOP_LOOK);
+        std::thread::sleep(nap);
+        left = left.saturating_sub(nap);
+    }
+}
+
+/// Lines are only ever added, so they may be added up over many moments. The sums are read at the last of these, together
+/// with the last lines. `None` when lines were rolled up meanwhile: some may count twice by now, or not at all.
+fn look(
+    connection: &Connection,
+    day: Option<Day>,
+    stop: &AtomicBool,
+    rest: &mut dyn FnMut(Duration),
+) -> Result<Option<Vec<Imbalance>>, StoreError> {
+    let mut moment = connection.unchecked_transaction()?;
+    let rolled_up = cells(connection, Table::RolledUp, day)?;
+    let mut tally = Tally::default();
+    for (place, cell) in &rolled_up {
+        tally.add_cell(place.clone(), cell);
+    }
     let mut links = Links::begin(connection, day)?;
-    read_entries(connection, day, stop, &mut tally, &mut links)?;
+    let mut from = first_line(connection, day)?;
+    while let Some(line) = from {
+        let began = Clock::system().tick();
+        from = read_lines(connection, line, day, stop, &mut tally, &mut links)?;
+        if from.is_some() {
+            moment.finish()?;
+            rest(began.elapsed());
+            moment = connection.unchecked_transaction()?;
+        }
+    }
+    if links.starts_moved()? || cells(connection, Table::RolledUp, day)? != rolled_up {
+        return Ok(None);
+    }
+    let found = differences(connection, day, &tally, links)?;
+    moment.finish()?;
+    Ok(Some(found))
+}
+
+fn differences(
+    connection: &Connection,
+    day: Option<Day>,
+    tally: &Tally,
+    links: Links<'_>,
+) -> Result<Vec<Imbalance>, StoreError> {
     let mut found = Vec::new();
     let sum = ImbalanceKind::Sum;
     compare(&recorded_days(connection, day)?, tally.by_day(), |(day, key)| (sum, Some(*day), *key), &mut found);
@@ -57,38 +134,31 @@ fn span(day: Option<Day>) -> (i32, i32) {
     day.map_or((i32::MIN, i32::MAX), |day| (day.number(), day.number()))
 }
 
-fn rolled_up(connection: &Connection, day: Option<Day>) -> Result<Tally, StoreError> {
-    let mut tally = Tally::default();
-    for (place, cell) in cells(connection, Table::RolledUp, day)? {
-        tally.add_cell(place, &cell);
-    }
-    Ok(tally)
-}
-
 fn cells(connection: &Connection, table: Table, day: Option<Day>) -> Result<BTreeMap<Place, Cell>, StoreError> {
     let mut cells = connection.prepare(table.of_days())?;
     let rows = cells.query_map(span(day), |row| Ok((Place::read(row)?, Cell::read(row, 5)?)))?;
     rows.map(|row| row.map_err(StoreError::from)).collect()
 }
 
-fn read_entries(
+/// The line to begin with. A day without one has no entries.
+fn first_line(connection: &Connection, day: Option<Day>) -> rusqlite::Result<Option<i64>> {
+    let Some(day) = day else { return Ok(Some(i64::MIN)) };
+    connection.query_row("SELECT entry FROM day_starts WHERE day = ?1", (day.number(),), |row| row.get(0)).optional()
+}
+
+/// Look at some lines; with which to go on, unless those were the last.
+fn read_lines(
     connection: &Connection,
+    from: i64,
     day: Option<Day>,
     stop: &AtomicBool,
     tally: &mut Tally,
     links: &mut Links<'_>,
-) -> Result<(), StoreError> {
-    let start = match day {
-        None => Some(i64::MIN),
-        Some(day) => connection
-            .query_row("SELECT entry FROM day_starts WHERE day = ?1", (day.number(),), |row| row.get(0))
-            .optional()?,
-    };
-    // A day without a start has no entries.
-    let Some(start) = start else { return Ok(()) };
-    let mut entries =
-        connection.prepare(&format!("SELECT {COLUMNS}, chain FROM entries WHERE id >= ?1 ORDER BY id"))?;
-    let mut rows = entries.query((start,))?;
+) -> Result<Option<i64>, StoreError> {
+    let mut lines = connection
+        .prepare_cached(&format!("SELECT {COLUMNS}, chain FROM entries WHERE id >= ?1 ORDER BY id LIMIT ?2"))?;
+    let mut rows = lines.query((from, LINES_AT_A_TIME))?;
+    let (mut seen, mut next) = (0, from);
     while let Some(row) = rows.next()? {
         if stop.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
@@ -98,8 +168,9 @@ fn read_entries(
         if day.is_none_or(|day| line.day == day) {
             tally.add(&line);
         }
+        (seen, next) = (seen + 1, line.id.saturating_add(1));
     }
-    Ok(())
+    Ok((seen == LINES_AT_A_TIME).then_some(next))
 }
 
 fn recorded_days(connection: &Connection, day: Option<Day>) -> Result<BTreeMap<(Day, KeyId), Figures>, StoreError> {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use potluck::pool::Gate;
 use potluck::simulator::{AccountSettings, KeySettings, Pico, Play, Script};
 
-use crate::support::{Ask, Dice, House, MODEL, Reading, assert_no_panics, chat_stream};
+use crate::support::{Ask, Dice, House, MODEL, Reading, assert_no_panics, chat, chat_stream};
 use traffic::{Call, Saw};
 
 /// Unknown costs are looked up at once, as often as it takes.
@@ -168,4 +169,20 @@ async fn a_client_that_hangs_up_before_the_head_pays_all_the_same() {
     assert_eq!((bill.generations.len(), bill.running), (2, 0));
     assert!(bill.generations.iter().all(|generation| generation.cost.0 > 0), "{:?}", bill.generations);
     assert_eq!(house.overview().await.suspense.exhausted, 0);
+}
+
+#[tokio::test]
+async fn a_sum_that_was_changed_takes_its_key_out_also_when_it_is_not_of_this_day() {
+    let house = House::new(2, "[ledger]\nverify_all_every_ms = 1000").await;
+    assert_eq!(house.ask(&Ask::post("/api/v1/chat/completions", chat(MODEL))).await.status, 200);
+    let sound = house.overview().await;
+    assert!(sound.keys.iter().all(|key| key.gate == Gate::Open));
+    let hand = rusqlite::Connection::open(house.data_dir().join("potluck.db")).unwrap();
+    assert_eq!(hand.execute("UPDATE key_totals SET pico = pico - 1 WHERE key = 1", []).unwrap(), 1);
+    house.until("the key is out", |now| now.keys[0].gate == Gate::Unsound && now.keys[1].gate == Gate::Open).await;
+    house.sim.clear_log();
+    for _ in 0..2 {
+        assert_eq!(house.ask(&Ask::post("/api/v1/chat/completions", chat(MODEL))).await.status, 200);
+    }
+    assert!(house.went_up().iter().all(|entry| entry.key == Some(1)));
 }
