@@ -108,8 +108,7 @@ mod tests {
     }
 
     fn serve_without_writer(place: String) {
-        let mut config = Config::default();
-        config.data_dir = place.into();
+        let mut config = Config { data_dir: place.into(), ..Config::default() };
         config.store.url = crate::config::StoreUrl::Sqlite(config.data_dir.join("potluck.db"));
         config.proxy.listen.set_port(0);
         config.admin.listen.set_port(0);
