@@ -32,7 +32,7 @@ pub(super) async fn compare(
     let stale: Vec<StaleLease> = pot.store().stale_leases().await?.into_iter().filter(|l| l.key == key).collect();
     let last = pot.store().usage_check(key).await?;
     let is_new = last.is_none() && open.is_empty() && stale.is_empty() && is_untouched(&figures);
-    if !is_quiet() && !(is_new && is_unused()) {
+    if !(is_quiet() || is_new && is_unused()) {
         return Ok(());
     }
     let Some(reckoned) = reckoned(usage, settled, &open, &stale, last, patience, pot.clock().now()) else {
