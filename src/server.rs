@@ -170,6 +170,7 @@ impl Potluck {
         let patience = Patience {
             schedule: ledger.reconcile_schedule.as_slice().into(),
             usage: ledger.usage_settle_after,
+            work: self.config.upstream.total_timeout,
             estimate: ledger.estimate_after,
         };
         let prober = Prober::new(Arc::clone(&self.pot), patience.clone());

@@ -1,7 +1,8 @@
 //! Compares what a key was charged, by its own account, with the books: drift, unknown costs, what a crash has lost.
 //!
 //! The prober's question about a key brings its `usage`. It proves something only when the key was quiet
-//! ([`Pot::quiet`]) from before the question until after the answer; on a key in use the next question is waited for.
+//! ([`Pot::quiet`]) from before the question until after the answer; on a key in use the next question is waited for. And
+//! nothing about what the upstream may still work on ([`Pot::is_over`]): that it was not billed yet is no proof that it is not.
 
 use super::schedule::Patience;
 use crate::clock::Timestamp;
@@ -20,6 +21,7 @@ pub(super) async fn compare(
 ) -> Result<(), StoreError> {
     let is_quiet = || pot.quiet(key, patience.usage) == Some(quiet);
     let is_unused = || pot.unused(key) == Some(quiet);
+    let over = patience.until_over();
     if !is_quiet() && !is_unused() {
         return Ok(());
     }
@@ -31,8 +33,9 @@ pub(super) async fn compare(
     let open = pot.store().suspense_of_key(key).await?;
     let stale: Vec<StaleLease> = pot.store().stale_leases().await?.into_iter().filter(|l| l.key == key).collect();
     let last = pot.store().usage_check(key).await?;
+    let is_over = open.iter().all(|entry| pot.is_over(entry, over)) && (stale.is_empty() || pot.others_are_over(over));
     let is_new = last.is_none() && open.is_empty() && stale.is_empty() && is_untouched(&figures);
-    if !(is_quiet() || is_new && is_unused()) {
+    if !is_over || !(is_quiet() || is_new && is_unused()) {
         return Ok(());
     }
     let Some(reckoned) = reckoned(usage, settled, &open, &stale, last, patience, pot.clock().now()) else {
@@ -66,7 +69,7 @@ pub fn reckoned(
 fn open_cost(entry: &Suspense, patience: &Patience, now: Timestamp) -> OpenCost {
     let age = now.since(entry.opened_at);
     // In days to come: the clock was set back since, and that must not put it off for as long.
-    let ripe = entry.opened_at > now || age >= patience.until_usage(entry.generation.is_some());
+    let ripe = entry.opened_at > now || age >= patience.until_usage(entry);
     OpenCost { id: entry.id, held: entry.held, ripe }
 }
 
@@ -93,27 +96,32 @@ pub fn finding(reckoned: &Reckoned) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::RequestId;
+    use crate::money::{Outcome, RequestId};
     use crate::upstream::Endpoint;
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_500_000);
 
     fn ripe(opened_at: Timestamp) -> bool {
+        ripe_of(Endpoint::ChatCompletions, opened_at)
+    }
+
+    fn ripe_of(endpoint: Endpoint, opened_at: Timestamp) -> bool {
         let entry = Suspense {
             id: 1,
             request: RequestId(uuid::Uuid::nil()),
             attempt: 1,
             key: KeyId(1),
             generation: None,
-            endpoint: Endpoint::ChatCompletions,
+            endpoint,
+            outcome: Outcome::Answered,
             held: Some(Usd::from_pico(5)),
             opened_at,
             due_at: None,
             tries: 0,
         };
-        let patience =
-            Patience { schedule: [].into(), usage: Duration::from_secs(120), estimate: Duration::from_secs(900) };
+        let [usage, work, estimate] = [120, 600, 900].map(Duration::from_secs);
+        let patience = Patience { schedule: [].into(), usage, work, estimate };
         open_cost(&entry, &patience, NOW).ripe
     }
 
@@ -124,5 +132,11 @@ mod tests {
         assert!(ripe(NOW.before(Duration::from_secs(120))));
         // It was booked before the clock was set back.
         assert!(ripe(NOW.after(Duration::from_secs(365 * 86_400))));
+    }
+
+    #[test]
+    fn a_job_that_renders_is_not_taken_for_free() {
+        assert!(!ripe_of(Endpoint::Videos, NOW.before(Duration::from_secs(899))));
+        assert!(ripe_of(Endpoint::Videos, NOW.before(Duration::from_secs(900))));
     }
 }

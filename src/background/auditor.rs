@@ -78,10 +78,17 @@ impl Auditor {
         for lease in self.pot.store().stale_leases().await? {
             lost.entry(lease.key).or_default().push(lease);
         }
-        let is_quiet = |key: &KeyId| self.pot.quiet(*key, self.patience.usage).is_some();
-        self.pot.ask_about(&lost.keys().copied().filter(is_quiet).collect::<Vec<_>>());
+        if self.pot.others_are_over(self.patience.until_over()) {
+            let is_quiet = |key: &KeyId| self.pot.quiet(*key, self.patience.usage).is_some();
+            self.pot.ask_about(&lost.keys().copied().filter(is_quiet).collect::<Vec<_>>());
+        }
         for (key, leases) in lost {
-            if let Some(amount) = hopeless(&leases, self.pot.has(key), self.patience.estimate, now) {
+            let is_there = self.pot.has(key);
+            let can_tell = is_there && self.pot.is_compared(key);
+            if let Some(amount) = hopeless(&leases, is_there, can_tell, self.patience.estimate, now) {
+                if leases.iter().any(|lease| lease.unbounded) {
+                    tracing::error!(%key, "a process that is gone used this key without limits: its last costs stay unknown");
+                }
                 self.pot.estimate_the_lost(key, amount).await?;
             }
         }
@@ -104,10 +111,17 @@ impl Auditor {
 }
 
 /// What is booked in place of what processes that are gone had leased of a key, when nobody can tell any more what they spent
-/// of it: the key has left the pool, or its usage has proven nothing in all the time. What nobody can bound stays open on a
-/// key that `is_there`.
-pub fn hopeless(leases: &[StaleLease], is_there: bool, estimate: Duration, now: Timestamp) -> Option<Usd> {
-    let in_time = |lease: &StaleLease| now.since(lease.since) < estimate || lease.unbounded;
+/// of it: the key has left the pool, or its usage has proven nothing in all the time. What nobody can bound stays open while
+/// the usage `can_tell`: never, when it was not compared before the loss, since then what is lost cannot be told from what was
+/// spent before the key came here.
+pub fn hopeless(
+    leases: &[StaleLease],
+    is_there: bool,
+    can_tell: bool,
+    estimate: Duration,
+    now: Timestamp,
+) -> Option<Usd> {
+    let in_time = |lease: &StaleLease| now.since(lease.since) < estimate || (lease.unbounded && can_tell);
     if is_there && leases.iter().any(in_time) {
         return None;
     }
@@ -136,12 +150,23 @@ mod tests {
     #[test]
     fn what_was_lost_is_estimated_where_nobody_can_tell_it_any_more() {
         let check = |leases: &[StaleLease], is_there, pico: Option<i64>| {
-            assert_eq!(hopeless(leases, is_there, ESTIMATE, NOW), pico.map(Usd::from_pico), "{leases:?} {is_there}");
+            let found = hopeless(leases, is_there, is_there, ESTIMATE, NOW);
+            assert_eq!(found, pico.map(Usd::from_pico), "{leases:?} {is_there}");
         };
         check(&[lease(40, false, 899)], true, None);
         check(&[lease(40, false, 900), lease(2, false, 1_000)], true, Some(42));
         check(&[lease(40, false, 900), lease(2, false, 1)], true, None);
         check(&[lease(40, true, 9_000)], true, None);
         check(&[lease(40, false, 0), lease(0, true, 0)], false, Some(40));
+    }
+
+    #[test]
+    fn what_was_lost_without_limits_before_a_first_comparison_is_not_stranded_for_ever() {
+        let check = |leases: &[StaleLease], pico: Option<i64>| {
+            assert_eq!(hopeless(leases, true, false, ESTIMATE, NOW), pico.map(Usd::from_pico), "{leases:?}");
+        };
+        check(&[lease(0, true, 899)], None);
+        check(&[lease(0, true, 900)], Some(0));
+        check(&[lease(40, false, 900), lease(0, true, 900)], Some(40));
     }
 }

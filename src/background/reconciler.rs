@@ -126,7 +126,8 @@ async fn resolve(pot: Arc<Pot>, patience: Patience, entry: Suspense) -> Done {
         }
         tracing::error!(request = %entry.request, key = %entry.key, ?found, "this attempt's cost stays unknown");
     }
-    if asked_at.since(entry.opened_at) >= patience.until_usage(entry.generation.is_some()) {
+    let is_ripe = asked_at.since(entry.opened_at) >= patience.until_usage(&entry);
+    if is_ripe && pot.is_over(&entry, patience.until_over()) {
         pot.ask_about(&[entry.key]);
     }
     let done = next.map_or(Done::GivenUp, Done::Later);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::store::Suspense;
+use crate::upstream::Endpoint;
 
 /// Bounds of the pause after a question that got no statement. Within them the pause is as long as the entry is old,
 /// so that pauses double by themselves, after a restart too.
@@ -20,14 +22,29 @@ pub struct Patience {
     pub schedule: Arc<[Duration]>,
     /// Then the key's own usage may settle what nobody can be asked about (`ledger.usage_settle_after_ms`).
     pub usage: Duration,
+    /// So long the upstream may work on an attempt from its beginning on, whether anybody listens or not
+    /// (`upstream.total_timeout_ms`).
+    pub work: Duration,
     /// Then the worst cost that was held is booked as an estimate (`ledger.estimate_after_ms`).
     pub estimate: Duration,
 }
 
 impl Patience {
     /// When the key's usage settles a cost, counted from the attempt's end: a generation that can be asked about is given
-    /// its whole schedule first.
-    pub fn until_usage(&self, has_generation: bool) -> Duration {
+    /// its whole schedule first, and a job all the time there is, since nobody knows how long it takes. What may go on besides
+    /// must also be over ([`Patience::until_over`]).
+    pub fn until_usage(&self, entry: &Suspense) -> Duration {
+        let silent = self.until_silent(entry.generation.is_some());
+        if entry.endpoint == Endpoint::Videos { silent.max(self.estimate) } else { silent }
+    }
+
+    /// When an attempt that was broken off is certainly over at the upstream, and what it cost shown in the key's usage,
+    /// counted from its beginning.
+    pub fn until_over(&self) -> Duration {
+        self.work.saturating_add(self.usage)
+    }
+
+    fn until_silent(&self, has_generation: bool) -> Duration {
         let asked = self.schedule.iter().max().copied().filter(|_| has_generation);
         asked.map_or(self.usage, |last| last.max(self.usage))
     }
@@ -56,7 +73,7 @@ pub fn next_try(opened_at: Timestamp, found: Found, patience: &Patience, now: Ti
         return None;
     }
     let usage = now.after(age.clamp(USAGE.0, USAGE.1));
-    if age >= patience.until_usage(found != Found::Nothing) {
+    if age >= patience.until_silent(found != Found::Nothing) {
         return Some(usage);
     }
     match found {
@@ -80,14 +97,15 @@ mod tests {
         Patience {
             schedule: [2, 10, 60, 600, 3600].map(Duration::from_secs).into(),
             usage: Duration::from_secs(120),
+            work: Duration::from_secs(1800),
             estimate: Duration::from_secs(7 * DAY),
         }
     }
 
     #[test]
     fn usage_settles_what_nobody_can_be_asked_about_sooner() {
-        assert_eq!(patience().until_usage(false), Duration::from_secs(120));
-        assert_eq!(patience().until_usage(true), Duration::from_secs(3600));
+        assert_eq!(patience().until_silent(false), Duration::from_secs(120));
+        assert_eq!(patience().until_silent(true), Duration::from_secs(3600));
     }
 
     #[test]

@@ -245,7 +245,8 @@ settings! {
             entries_max: 32,
         };
         /// When an unknown cost that nobody can be asked about is settled by the change of the key's own usage, counted from
-        /// the request's end. OpenRouter must have booked it by then.
+        /// the request's end. OpenRouter must have booked it and show it by then. What was broken off may go on without us, so
+        /// it is given upstream.total_timeout_ms from its beginning as well.
         "usage_settle_after_ms" => usage_settle_after: Duration = Millis { default: 2 * MINUTE, min: 100, max: 30 * DAY };
         /// When the worst cost that was held is booked, as an estimate, for a cost that stayed unknown.
         "estimate_after_ms" => estimate_after: Duration = Millis { default: 7 * DAY, min: SECOND, max: 365 * DAY };

@@ -173,6 +173,9 @@ impl Pot {
 
     /// The cost of an entry in suspense is booked.
     fn settled(&self, entry: &Suspense, cost: Usd) {
+        if let Some(card) = self.card(entry.key) {
+            card.ends.settled(entry);
+        }
         let day = entry.opened_at.day();
         self.pool().found(entry.key, entry.held, cost, day, self.clock.now());
         self.metrics.settled(entry.key, cost);
@@ -315,6 +318,11 @@ impl Pot {
     /// Whether a key is in the pool.
     pub(crate) fn has(&self, key: KeyId) -> bool {
         self.card(key).is_some()
+    }
+
+    /// Whether a key's usage was ever compared with its books.
+    pub(crate) fn is_compared(&self, key: KeyId) -> bool {
+        self.card(key).is_some_and(|card| card.check.lock().unwrap_or_else(PoisonError::into_inner).is_some())
     }
 
     /// What is under way on a key.

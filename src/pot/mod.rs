@@ -410,7 +410,7 @@ impl Pot {
         let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
         // Before it is not under way any more: whoever finds nothing under way sees when that was.
         if let Some(card) = self.card(entry.key) {
-            card.ends.note(entry.cost, self.clock.tick());
+            card.ends.note(&entry, self.clock.tick());
         }
         // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
         let mut pool = self.pool();

@@ -1,47 +1,67 @@
 //! When a key's own usage can prove something.
 //!
 //! It tells what everybody has spent on the key. What is ours of it is only told apart while nothing of ours is missing in it:
-//! nothing is under way, by anybody, and the upstream has had the time to book what ended. That time is measured by a clock
-//! that nobody can set: had the machine's clock jumped ahead, a cost that is billed a minute later would be taken for nothing,
+//! nothing is under way, by anybody, and the upstream has had the time to book what ended and to show it; and what was broken
+//! off may go on without us, and be billed long after. Both times are measured by a clock that nobody can set: had the machine's clock jumped ahead, a cost that is billed a minute later would be taken for nothing,
 //! and then for the owner's own spending.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Tick;
-use crate::money::Cost;
+use crate::money::{Cost, Entry, RequestId};
 use crate::pool::{Activity, KeyId};
+use crate::store::Suspense;
 
 use super::{Card, Pot};
-
-/// A charge whose amount an answer has told shows in the key's usage by then. OpenRouter does not say how fresh that is.
-const SHOWN_AFTER: Duration = Duration::from_secs(30);
 
 /// The longest pause between questions about a key whose answers prove nothing.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Keys that are asked about together.
 const ASK_TOGETHER: usize = 64;
 
-/// When attempts on a key ended last, in this process.
+/// Ends of attempts on a key, in this process.
 #[derive(Debug, Default)]
-pub(super) struct Ends(Mutex<(Option<Tick>, Option<Tick>)>);
+pub(super) struct Ends(Mutex<Ended>);
+
+#[derive(Debug, Default)]
+struct Ended {
+    /// The last one.
+    last: Option<Tick>,
+    /// Attempts in suspense: when each ended, and how long it had taken by then.
+    open: HashMap<(RequestId, u16), (Tick, Duration)>,
+}
 
 impl Ends {
-    /// An attempt ends that cost so much.
-    pub(super) fn note(&self, cost: Cost, now: Tick) {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.0 = Some(now);
-        if cost == Cost::Unknown {
-            ends.1 = Some(now);
+    /// An attempt ends.
+    pub(super) fn note(&self, entry: &Entry, now: Tick) {
+        let mut ends = self.lock();
+        ends.last = Some(now);
+        if entry.cost == Cost::Unknown {
+            let taken = Duration::from_millis(entry.duration_ms.into());
+            ends.open.insert((entry.request, entry.attempt), (now, taken));
         }
     }
 
-    /// Whether everything that ended is booked by the upstream and shown. What was broken off is booked `settles_after`
-    /// its end at the latest.
+    /// What an attempt cost is known.
+    pub(super) fn settled(&self, entry: &Suspense) {
+        self.lock().open.remove(&(entry.request, entry.attempt));
+    }
+
+    /// How long ago an attempt in suspense began; `None` when it was not in this process.
+    fn age(&self, entry: &Suspense) -> Option<Duration> {
+        let (end, taken) = *self.lock().open.get(&(entry.request, entry.attempt))?;
+        Some(end.elapsed().saturating_add(taken))
+    }
+
+    /// Whether what ended is shown in the key's usage, however it ended. OpenRouter does not say how fresh that is.
     fn are_shown(&self, settles_after: Duration) -> bool {
-        let (any, unknown) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ago = |end: Option<Tick>, at_least: Duration| end.is_none_or(|end| end.elapsed() >= at_least);
-        ago(any, SHOWN_AFTER.min(settles_after)) && ago(unknown, settles_after)
+        self.lock().last.is_none_or(|end| end.elapsed() >= settles_after)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ended> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,9 +103,8 @@ impl Pot {
     /// What is under way on a key, where its usage proves something when it is asked for now: nothing is, and everything
     /// that was is booked and shown `settles_after` its end. It still does while this stays the same.
     pub(crate) fn quiet(&self, key: KeyId, settles_after: Duration) -> Option<Activity> {
-        let alone = *self.alone_since.lock().unwrap_or_else(PoisonError::into_inner);
         // Others have ended by then, and what they had under way is booked. Who drains may have a successor.
-        if self.draining() || alone.is_none_or(|since| since.elapsed() < settles_after) {
+        if self.draining() || !self.others_are_over(settles_after) {
             return None;
         }
         let activity = self.activity(key).filter(|activity| activity.in_flight == 0)?;
@@ -95,6 +114,20 @@ impl Pot {
     /// What is under way on a key that this process has not used yet: nothing.
     pub(crate) fn unused(&self, key: KeyId) -> Option<Activity> {
         self.activity(key).filter(|activity| activity.in_flight == 0 && activity.begun == 0)
+    }
+
+    /// Whether the key's usage shows all that an attempt in suspense will ever be billed: `over` after its beginning, where
+    /// the upstream may have gone on with it. When others began theirs, and by which clock, is not relied on.
+    pub(crate) fn is_over(&self, entry: &Suspense, over: Duration) -> bool {
+        let Some(card) = self.card(entry.key) else { return false };
+        let is_old = || card.ends.age(entry).map_or_else(|| self.others_are_over(over), |age| age >= over);
+        !entry.may_go_on() || is_old()
+    }
+
+    /// Whether everybody else has ended so long ago.
+    pub(crate) fn others_are_over(&self, since: Duration) -> bool {
+        let alone = *self.alone_since.lock().unwrap_or_else(PoisonError::into_inner);
+        alone.is_some_and(|alone| alone.elapsed() >= since)
     }
 
     /// From now on nobody else works with the store.

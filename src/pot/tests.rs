@@ -62,9 +62,18 @@ impl Bench {
 
     /// An attempt ends that held so much, its cost unknown.
     async fn suspended(&mut self, held: i64) -> Suspense {
-        let entry = Entry {
+        let entry = Entry { held: Some(Usd::from_pico(held)), ..self.entry(1, Cost::Unknown) };
+        let pot = Arc::clone(&self.pot);
+        pot.book(entry, None, pot.store().slot().expect("room"));
+        self.carry_out(None, pot.store().flush()).await.expect("durable");
+        pot.store().suspense_of_key(self.key).await.expect("readable").remove(0)
+    }
+
+    /// An attempt that was broken off.
+    fn entry(&self, request: u128, cost: Cost) -> Entry {
+        Entry {
             at: NOON,
-            request: RequestId(uuid::Uuid::from_u128(1)),
+            request: RequestId(uuid::Uuid::from_u128(request)),
             attempt: 1,
             key: self.key,
             account: None,
@@ -73,17 +82,13 @@ impl Bench {
             model: None,
             generation: None,
             tokens: Tokens::default(),
-            cost: Cost::Unknown,
-            held: Some(Usd::from_pico(held)),
+            cost,
+            held: None,
             byok: None,
             outcome: Outcome::Broken,
             status: None,
             duration_ms: 0,
-        };
-        let pot = Arc::clone(&self.pot);
-        pot.book(entry, None, pot.store().slot().expect("room"));
-        self.carry_out(None, pot.store().flush()).await.expect("durable");
-        pot.store().suspense_of_key(self.key).await.expect("readable").remove(0)
+        }
     }
 
     fn gate(&self) -> Gate {
@@ -128,6 +133,40 @@ async fn a_cost_that_could_not_be_settled_is_as_unknown_as_before() {
     assert_eq!(bench.believed(), (0, 60));
     assert!(bench.carry_out(None, pot.settle_suspense(&entry, found(25))).await.expect("written"));
     assert_eq!(bench.believed(), (25, 0));
+}
+
+#[tokio::test]
+async fn a_hold_is_not_freed_while_the_upstream_may_go_on_with_what_was_broken_off() {
+    let mut bench = Bench::new().await;
+    let entry = bench.suspended(60).await;
+    let pot = Arc::clone(&bench.pot);
+    pot.is_alone();
+    let hour = Duration::from_secs(3600);
+    // Whatever the machine's clock says.
+    pot.clock().set(NOON.after(hour * 24));
+    assert!(!pot.is_over(&entry, hour));
+    assert!(pot.is_over(&entry, Duration::ZERO));
+    assert!(pot.is_over(&Suspense { outcome: Outcome::Answered, ..entry.clone() }, hour), "it only lacked its cost");
+    let job = Suspense { outcome: Outcome::Answered, endpoint: Endpoint::Videos, ..entry.clone() };
+    assert!(!pot.is_over(&job, hour), "a job goes on");
+    let others = Suspense { attempt: 2, ..entry };
+    assert!(!pot.is_over(&others, hour), "the process that made it may have ended just now");
+}
+
+#[tokio::test]
+async fn nothing_is_compared_before_a_known_cost_shows_in_the_usage() {
+    let mut bench = Bench::new().await;
+    bench.suspended(60).await;
+    let pot = Arc::clone(&bench.pot);
+    pot.is_alone();
+    let pause = Duration::from_millis(300);
+    tokio::time::sleep(pause).await;
+    assert!(pot.quiet(bench.key, pause).is_some());
+    let known = bench.entry(2, Cost::Known(Usd::from_pico(1)));
+    pot.book(known, None, pot.store().slot().expect("room"));
+    assert_eq!(pot.quiet(bench.key, pause), None);
+    tokio::time::sleep(pause).await;
+    assert!(pot.quiet(bench.key, pause).is_some());
 }
 
 #[tokio::test]

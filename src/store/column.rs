@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Row};
 
 use crate::clock::Timestamp;
-use crate::money::{GenerationId, RequestId};
+use crate::money::{GenerationId, Outcome, RequestId};
 use crate::pool::KeyId;
 use crate::upstream::Endpoint;
 
@@ -46,6 +46,11 @@ pub(super) fn request(row: &Row<'_>, at: usize) -> rusqlite::Result<RequestId> {
 pub(super) fn endpoint(row: &Row<'_>, at: usize) -> rusqlite::Result<Endpoint> {
     let name: String = row.get(at)?;
     Endpoint::from_name(&name).ok_or_else(|| odd(at, "an endpoint's name"))
+}
+
+pub(super) fn outcome(row: &Row<'_>, at: usize) -> rusqlite::Result<Outcome> {
+    let name: String = row.get(at)?;
+    Outcome::from_name(&name).ok_or_else(|| odd(at, "an outcome"))
 }
 
 pub(super) fn maybe_generation(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<GenerationId>> {

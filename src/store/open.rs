@@ -28,7 +28,7 @@ pub enum Standing {
 }
 
 const COLUMNS: &str = "s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, \
-     s.held, e.model, s.settled_at IS NULL";
+     s.held, e.model, s.settled_at IS NULL, e.outcome";
 
 impl Store {
     /// Everything in suspense, the oldest first, at most `limit`.
@@ -95,6 +95,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OpenEntry> {
         tries: row.get(7)?,
         due_at: column::maybe_time(row, 8)?,
         held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),
+        outcome: column::outcome(row, 12)?,
     };
     let model: Option<String> = row.get(10)?;
     Ok(OpenEntry { suspense, model: model.map(String::into_boxed_str) })

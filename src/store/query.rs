@@ -92,7 +92,8 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// What is to be looked up now, the longest due first.
 pub(super) fn suspense_due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Suspense>, StoreError> {
     let mut due = connection.prepare_cached(
-        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held \
+        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held, \
+         e.outcome \
          FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
          WHERE s.settled_at IS NULL AND s.due_at IS NOT NULL AND (s.due_at <= ?1 OR s.due_at > ?3) \
          ORDER BY s.due_at LIMIT ?2",
@@ -112,7 +113,8 @@ pub(super) fn suspense_of(
 ) -> Result<Option<Suspense>, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held \
+            "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held, \
+         e.outcome \
              FROM entries AS e JOIN suspense AS s ON s.entry = e.id \
              WHERE e.request = ?1 AND e.attempt = ?2 AND e.kind = 0 AND s.settled_at IS NULL",
         )?
@@ -133,13 +135,15 @@ fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
         tries: row.get(7)?,
         due_at: column::maybe_time(row, 8)?,
         held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),
+        outcome: column::outcome(row, 10)?,
     })
 }
 
 /// Everything of a key that is in suspense, the oldest first.
 pub(super) fn suspense_of_key(connection: &Connection, key: KeyId) -> Result<Vec<Suspense>, StoreError> {
     let mut open = connection.prepare_cached(
-        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held \
+        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held, \
+         e.outcome \
          FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
          WHERE s.key = ?1 AND s.settled_at IS NULL ORDER BY s.opened_at, s.entry",
     )?;

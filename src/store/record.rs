@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{Basis, GenerationId, Limits, PurseFigures, RequestId, Tokens, UsageCheck, Usd};
+use crate::money::{Basis, GenerationId, Limits, Outcome, PurseFigures, RequestId, Tokens, UsageCheck, Usd};
 use crate::pool::{AccountId, KeyId, KeyState};
 use crate::secret::Credential;
 use crate::upstream::Endpoint;
@@ -139,6 +139,8 @@ pub struct Suspense {
     pub generation: Option<GenerationId>,
     /// The endpoint called.
     pub endpoint: Endpoint,
+    /// How it ended.
+    pub outcome: Outcome,
     /// The worst cost, which counts against the key's caps until the true one is known; `None` when nobody knows it.
     pub held: Option<Usd>,
     /// The attempt's end: the day it falls on is the day its cost belongs to.
@@ -147,6 +149,14 @@ pub struct Suspense {
     pub tries: u32,
     /// When the next lookup is due; `None` when none is scheduled any more.
     pub due_at: Option<Timestamp>,
+}
+
+impl Suspense {
+    /// Whether the upstream may have gone on with it after its end. Not all providers stop when nobody listens any more
+    /// (`openrouter-api.md` 4.3), and a job goes on by itself; an answer that came to its end and only lacked its cost does not.
+    pub fn may_go_on(&self) -> bool {
+        self.outcome != Outcome::Answered || self.endpoint == Endpoint::Videos
+    }
 }
 
 /// How much is in suspense.

@@ -156,7 +156,9 @@ async fn a_disk_that_fails(inject: &str) {
     if !strace() {
         return;
     }
-    let (simulator, key, place, running) = capped("0.01", "[ledger]\nusage_settle_after_ms = 500\n").await;
+    let settings = "[upstream]\nfirst_byte_timeout_ms = 3000\ntotal_timeout_ms = 3000\n\
+                    [ledger]\nusage_settle_after_ms = 500\n";
+    let (simulator, key, place, running) = capped("0.01", settings).await;
     running.stop().await;
     let mut running = failing(&place, inject);
     running.serving().await;

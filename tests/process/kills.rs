@@ -24,7 +24,8 @@ const PLACES: usize = 4;
 const CAP: i128 = 400_000_000;
 
 /// Unknown costs are settled by a key's usage as soon as that makes sense: the simulator books at once.
-const SETTINGS: &str = "[ledger]\nreconcile_schedule_ms = [50, 200, 400]\nusage_settle_after_ms = 500\n";
+const SETTINGS: &str = "[upstream]\nfirst_byte_timeout_ms = 3000\ntotal_timeout_ms = 3000\n\
+                        [ledger]\nreconcile_schedule_ms = [50, 200, 400]\nusage_settle_after_ms = 500\n";
 
 fn kills() -> usize {
     std::env::var("POTLUCK_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200)

@@ -25,11 +25,15 @@ pub async fn compare(process: &Rc<Process>, key: KeyId, usage: Usd, quiet: Activ
     let open = process.store.suspense_of_key(key).await?;
     let stale: Vec<StaleLease> = process.store.stale_leases().await?.into_iter().filter(|l| l.key == key).collect();
     let last = process.store.usage_check(key).await?;
-    if !is_quiet() {
+    let is_over = open.iter().all(|entry| process.is_over(entry)) && (stale.is_empty() || process.others_are_over());
+    if !is_over || !is_quiet() {
         return Ok(());
     }
     let patience = &match process.world.broken {
-        Some(Broken::ReckonsAtOnce) => Patience { schedule: [].into(), usage: Duration::ZERO, estimate: Duration::MAX },
+        Some(Broken::ReckonsAtOnce) => {
+            let (usage, work, estimate) = (Duration::ZERO, Duration::ZERO, Duration::MAX);
+            Patience { schedule: [].into(), usage, work, estimate }
+        }
         _ => process.settings().patience.clone(),
     };
     match reckoned(usage, settled, &open, &stale, last, patience, process.now()) {

@@ -15,6 +15,8 @@ pub enum Broken {
     BooksTwice,
     /// The key's usage settles costs that the upstream may not have billed yet.
     ReckonsAtOnce,
+    /// What was broken off is taken for over at once.
+    TakesBrokenForOver,
     /// What a process that is gone had leased is free again at once.
     ForgivesLeases,
     /// The key's usage is compared while requests are under way.
@@ -22,13 +24,14 @@ pub enum Broken {
 }
 
 impl Broken {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SendsBeforeTheDraw,
         Self::ForgetsAborts,
         Self::UnknownIsZero,
         Self::HoldsNothing,
         Self::BooksTwice,
         Self::ReckonsAtOnce,
+        Self::TakesBrokenForOver,
         Self::ForgivesLeases,
         Self::ReckonsInTraffic,
     ];

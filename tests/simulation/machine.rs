@@ -23,7 +23,7 @@ const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a
 /// How processes are set up, the same for all of them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `ledger.reconcile_schedule_ms`, `ledger.usage_settle_after_ms`, `ledger.estimate_after_ms`
+    /// `ledger.reconcile_schedule_ms`, `ledger.usage_settle_after_ms`, `upstream.total_timeout_ms`, `ledger.estimate_after_ms`
     pub patience: Patience,
     /// `ledger.lease_permille`
     pub permille: u32,
@@ -53,6 +53,7 @@ impl Machine {
             patience: Patience {
                 schedule: [2, 10, 60, 600, 3600].map(Duration::from_secs).into(),
                 usage: Duration::from_secs(120),
+                work: Duration::from_millis(crate::upstream::WORK_MAX_MS),
                 estimate: Duration::from_secs(7 * 86_400),
             },
             permille: dice.pick(&[0, 10, 10, 10, 100, 1000]),

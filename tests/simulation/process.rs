@@ -8,7 +8,7 @@ use std::sync::Arc;
 use potluck::clock::Timestamp;
 use potluck::money::{Cost, Ended, Entry, Usd};
 use potluck::pool::{Activity, Chosen, Evidence, KeyId, Policy, Pool};
-use potluck::store::{Loaded, NewKey, Slot, Stepper, Store, StoredKey};
+use potluck::store::{Loaded, NewKey, Slot, Stepper, Store, StoredKey, Suspense};
 use tokio::sync::{Mutex, Notify, RwLock};
 
 use crate::broken::Broken;
@@ -18,9 +18,6 @@ use crate::judge;
 use crate::machine::Settings;
 use crate::tasks::Owner;
 use crate::world::World;
-
-/// A charge whose amount an answer has told shows in the key's usage by then.
-const SHOWN_AFTER_MS: u64 = 30_000;
 
 pub struct Process {
     pub world: Rc<World>,
@@ -52,8 +49,10 @@ pub struct Process {
     pub buried: Cell<bool>,
     /// Since when nobody else works with the store.
     pub alone_since: Cell<Option<u64>>,
-    /// When attempts on a key ended last: any, and those of unknown cost.
-    ends: RefCell<BTreeMap<KeyId, (u64, Option<u64>)>>,
+    /// When attempts on a key ended last.
+    ends: RefCell<BTreeMap<KeyId, u64>>,
+    /// When attempts in suspense ended.
+    open: RefCell<BTreeMap<(u128, u16), u64>>,
     /// Keys that the store knows to be used without holds.
     pub used_unbounded: RefCell<BTreeSet<KeyId>>,
     /// Keys whose money the pool may know otherwise than the store.
@@ -112,6 +111,7 @@ impl Process {
             buried: Cell::new(false),
             alone_since: Cell::new(None),
             ends: RefCell::default(),
+            open: RefCell::default(),
             used_unbounded: RefCell::default(),
             out_of_step: RefCell::default(),
             turn_planned: Cell::new(false),
@@ -219,9 +219,10 @@ impl Process {
             again.book(Entry { attempt: entry.attempt + 1, ..entry.clone() });
         }
         let now = self.world.now_ms();
-        let ends = &mut *self.ends.borrow_mut();
-        let ended = ends.entry(entry.key).or_default();
-        *ended = (now, if unknown { Some(now) } else { ended.1 });
+        self.ends.borrow_mut().insert(entry.key, now);
+        if unknown {
+            self.open.borrow_mut().insert((entry.request.0.as_u128(), entry.attempt), now);
+        }
         self.pool_on(entry.key, |pool| {
             pool.ended(entry.key, entry.held, how, entry.at);
             slot.book(entry);
@@ -238,15 +239,33 @@ impl Process {
     /// What is under way on a key, where its usage proves something when it is asked for now: `src/pot/quiet.rs`.
     pub fn quiet(&self, key: KeyId) -> Option<Activity> {
         let (now, settles_after) = (self.world.now_ms(), self.settles_after());
-        let ago = |since: u64, at_least: u64| now - since >= at_least;
-        if self.draining.get() || self.alone_since.get().is_none_or(|since| !ago(since, settles_after)) {
+        let ago = |since: u64| now - since >= settles_after;
+        if self.draining.get() || !self.alone_since.get().is_some_and(ago) {
             return None;
         }
         let activity = self.pool(|pool| pool.activity(key))?;
-        let (any, unknown) = self.ends.borrow().get(&key).map_or((None, None), |(any, unknown)| (Some(*any), *unknown));
-        let shown = any.is_none_or(|any| ago(any, SHOWN_AFTER_MS.min(settles_after)));
-        let booked = unknown.is_none_or(|unknown| ago(unknown, settles_after));
-        (activity.in_flight == 0 && shown && booked).then_some(activity)
+        let shown = self.ends.borrow().get(&key).copied().is_none_or(ago);
+        (activity.in_flight == 0 && shown).then_some(activity)
+    }
+
+    /// Whether the key's usage shows all that an attempt in suspense will ever be billed: `src/pot/quiet.rs`.
+    pub fn is_over(&self, entry: &Suspense) -> bool {
+        let end = self.open.borrow().get(&(entry.request.0.as_u128(), entry.attempt)).copied();
+        let is_old =
+            || end.map_or_else(|| self.others_are_over(), |end| self.world.now_ms() - end >= self.until_over());
+        !entry.may_go_on() || is_old()
+    }
+
+    /// Whether everybody else has ended so long ago that nothing of theirs goes on.
+    pub fn others_are_over(&self) -> bool {
+        self.alone_since.get().is_some_and(|since| self.world.now_ms() - since >= self.until_over())
+    }
+
+    fn until_over(&self) -> u64 {
+        match self.world.broken {
+            Some(Broken::ReckonsAtOnce | Broken::TakesBrokenForOver) => 0,
+            _ => u64::try_from(self.settings().patience.until_over().as_millis()).unwrap(),
+        }
     }
 
     fn settles_after(&self) -> u64 {

@@ -140,7 +140,7 @@ async fn resolve(process: &Rc<Process>, entry: &Suspense) -> Result<(), StoreErr
         let _settling = process.books.lock().await;
         return process.settle_suspense(entry, settlement(process.now(), held, Basis::Estimate)).await.map(drop);
     }
-    if asked_at.since(entry.opened_at) >= patience.until_usage(entry.generation.is_some()) {
+    if asked_at.since(entry.opened_at) >= patience.until_usage(entry) && process.is_over(entry) {
         ask_about(process, [entry.key]);
     }
     process.store.retry_later(entry.id, next).await
@@ -191,14 +191,18 @@ async fn keep_once(process: &Rc<Process>) -> Result<(), StoreError> {
     for lease in process.store.stale_leases().await? {
         lost.entry(lease.key).or_default().push(lease);
     }
-    ask_about(process, lost.keys().copied().filter(|key| process.quiet(*key).is_some()));
+    if process.others_are_over() {
+        ask_about(process, lost.keys().copied().filter(|key| process.quiet(*key).is_some()));
+    }
     for (key, leases) in lost {
         if process.world.broken == Some(Broken::ForgivesLeases) {
             process.store.absolve(key, None).await?;
         }
         let now = process.now();
         let is_there = process.account(key).is_some();
-        if let Some(amount) = hopeless(&leases, is_there, process.settings().patience.estimate, now) {
+        let can_tell = is_there && process.store.usage_check(key).await?.is_some();
+        let estimate = process.settings().patience.estimate;
+        if let Some(amount) = hopeless(&leases, is_there, can_tell, estimate, now) {
             audit::estimate_the_lost(process, key, amount).await?;
         }
     }

@@ -14,10 +14,12 @@ pub type Pico = i128;
 /// An attempt at a request, by its number.
 pub type A = usize;
 
-/// The longest time after an attempt's end until all of it is billed and shown.
-pub const LATE_MAX_MS: u64 = 90_000;
+/// The longest time that an attempt is worked on, from its beginning on: by then all of it is billed.
+pub const WORK_MAX_MS: u64 = 1_800_000;
+/// Most of what is broken off is billed so soon after its end.
+const SOON_MS: u64 = 70_000;
 /// The longest time until a charge shows in a key's usage.
-const LAG_MAX_MS: u64 = 20_000;
+pub const LAG_MAX_MS: u64 = 100_000;
 
 pub struct Upstream {
     pub accounts: Vec<Account>,
@@ -45,6 +47,7 @@ pub struct Account {
 struct Bill {
     account: usize,
     request: R,
+    began_at: u64,
     /// In full.
     cost: Pico,
     billed: Pico,
@@ -134,7 +137,8 @@ pub fn receive(world: &Rc<World>, account: usize, attempt: A, request: R, worst:
     let refused = refusal_for_money(world, account, worst);
     let reply = refused.unwrap_or_else(|| world.dice(Reply::any));
     let free = reply.is_free();
-    let bill = Bill { account, request, cost, billed: 0, closed: free, is_final: free, known_at: None };
+    let began_at = world.now_ms();
+    let bill = Bill { account, request, began_at, cost, billed: 0, closed: free, is_final: free, known_at: None };
     world.upstream.borrow_mut().bills.insert(attempt, bill);
     if let Reply::Answer { head_after, chunks, end, .. } = &reply {
         let (after, cut) = (head_after + chunks.iter().sum::<u64>(), *end == End::Cut);
@@ -188,13 +192,13 @@ fn complete(world: &Rc<World>, attempt: A) {
     charge(world, attempt, cost, false);
 }
 
-/// The answer ends before its end: nothing, a part or all of it is billed, now or later.
+/// The answer ends before its end: nothing, a part or all of it is billed, now or later, as not every provider stops.
 fn break_off(world: &Rc<World>, attempt: A) {
-    let cost = {
+    let (cost, left) = {
         let mut upstream = world.upstream.borrow_mut();
         let Some(bill) = upstream.bills.get_mut(&attempt).filter(|bill| !bill.closed) else { return };
         bill.closed = true;
-        bill.cost
+        (bill.cost, (bill.began_at + WORK_MAX_MS).saturating_sub(world.now_ms()))
     };
     let (part, delay) = world.dice(|dice| {
         let part = match dice.below(10) {
@@ -202,7 +206,12 @@ fn break_off(world: &Rc<World>, attempt: A) {
             2..6 => cost,
             _ => cost * Pico::from(dice.below(1000)) / 1000,
         };
-        (part, if dice.permille(500) { 0 } else { dice.below(LATE_MAX_MS - LAG_MAX_MS) })
+        let delay = match dice.below(100) {
+            0..45 => 0,
+            45..85 => dice.below(SOON_MS),
+            _ => dice.below(WORK_MAX_MS),
+        };
+        (part, delay.min(left))
     });
     let this = Rc::clone(world);
     world.tasks.spawn(WORLD, async move {

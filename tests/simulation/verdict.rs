@@ -13,7 +13,7 @@ use crate::services::ask_about;
 use crate::story::{look, under_way};
 use crate::tally::guessed;
 use crate::trouble;
-use crate::upstream::Pico;
+use crate::upstream::{LAG_MAX_MS, Pico};
 use crate::world::World;
 
 const DAY_MS: u64 = 86_400_000;
@@ -27,10 +27,13 @@ pub async fn give(world: &Rc<World>) {
     world.machine.fail_commits(0, None);
     world.upstream.borrow_mut().silent_until = 0;
     while under_way(world) > 0 || world.machine.processes().len() != 1 || !world.upstream.borrow().all_final() {
-        world.sleep(1_000).await;
+        let rests = under_way(world) == 0 && world.machine.processes().len() == 1;
+        world.sleep(if rests { 60_000 } else { 1_000 }).await;
         trouble::start(world);
         look(world);
     }
+    // A bill may come after an estimate, when the clock was ahead: then nobody waits for it any more.
+    world.sleep(LAG_MAX_MS).await;
     let process = world.machine.serving().expect("one serves");
     rest(world, &process).await;
     let checks = last_checks(world, &process).await;

@@ -72,7 +72,8 @@ async fn a_body_that_stops_or_drips_in_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_left_and_pays_all_the_same() {
-    let house = House::new(1, SHORT).await;
+    let settings = format!("{SHORT}[upstream]\nfirst_byte_timeout_ms = 6000\ntotal_timeout_ms = 6000\n");
+    let house = House::new(1, &settings).await;
     // More than the sockets on the way can hold.
     let model = "sim/echo?text_bytes=12000000&stops_on_cancel=true";
     let reading = Ask::post(CHAT, chat_stream(model)).open(house.proxy).await;

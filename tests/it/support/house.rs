@@ -79,6 +79,12 @@ impl House {
         // The simulator books at once: a key's usage is proof soon.
         let mut flags = Flags::default();
         flags.set("ledger.usage_settle_after_ms", "--set", "1000");
+        // And that of what was broken off.
+        for timeout in ["upstream.first_byte_timeout_ms", "upstream.total_timeout_ms"] {
+            if !settings.contains(timeout.trim_start_matches("upstream.")) {
+                flags.set(timeout, "--set", "2000");
+            }
+        }
         let config = Config::from_parts(Some(settings), &env, &flags).expect("good settings");
         let potluck = Potluck::open_at(config, clock.clone()).expect("potluck opens");
         let pot = Arc::clone(potluck.pot());
