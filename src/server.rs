@@ -28,7 +28,7 @@ use crate::telemetry::Metrics;
 
 use sockets::Seated;
 pub(crate) use sockets::Sockets;
-use stop::{Drain, Signals};
+use stop::{Drain, Heard, Signals};
 
 /// One potluck: the shared state, and the services that make it work.
 ///
@@ -257,23 +257,24 @@ pub struct RunOptions {
 /// # Errors
 /// [`StartError`] when it cannot start, or the ledger was not closed in order.
 pub fn run(config: Config, options: RunOptions) -> Result<(), StartError> {
-    let (server, potluck, sockets) = if options.upgrade { start::successor(config)? } else { start::first(config)? };
+    let (server, potluck, sockets, heard) =
+        if options.upgrade { start::successor(config)? } else { start::first(config)? };
     let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
-    potluck.serve_in(server, sockets, Some(drain)).map_err(StartError::Unclosed)
+    potluck.serve_in(server, sockets, Some(drain), heard).map_err(StartError::Unclosed)
 }
 
 impl Potluck {
-    /// Serve in a Pingora server of its own until a signal (or a panic of the ledger's writer) ends it, then return. Unlike [`run`] this waits for the whole
-    /// drain timeout on SIGTERM: ending the process sooner is the caller's to decide.
+    /// Serve in a Pingora server of its own until a signal (or a panic of the ledger's writer) ends it, then return. Unlike
+    /// [`run`] this waits for the whole drain timeout on SIGTERM: ending the process sooner is the caller's to decide.
     pub fn serve(self, options: RunOptions) {
         let server = server(&self.config, options);
-        self.serve_in(server, None, None).ok();
+        self.serve_in(server, None, None, None).ok();
     }
 
     /// [`Potluck::serve`] on sockets that are taken already; they are those that the configuration names.
     pub(crate) fn serve_on(self, sockets: Sockets) {
         let server = server(&self.config, RunOptions::default());
-        self.serve_in(server, Some(sockets), None).ok();
+        self.serve_in(server, Some(sockets), None, None).ok();
     }
 
     fn serve_in(
@@ -281,6 +282,7 @@ impl Potluck {
         mut server: Server,
         sockets: Option<Sockets>,
         drain: Option<GenBackgroundService<Drain>>,
+        heard: Option<Heard>,
     ) -> Result<(), StoreError> {
         let services = match sockets {
             Some(sockets) => self.seated_services(sockets),
@@ -294,7 +296,7 @@ impl Potluck {
         }
         let (proxy, admin) = (self.config.proxy.listen, self.config.admin.listen);
         tracing::info!(%proxy, %admin, keys = self.pot.total_keys(), "potluck serves");
-        server.run(RunArgs { shutdown_signal: Box::new(Signals { pot: Arc::clone(&self.pot) }) });
+        server.run(RunArgs { shutdown_signal: Box::new(Signals::new(Arc::clone(&self.pot), heard)) });
         close(&self.pot)
     }
 }

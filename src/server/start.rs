@@ -2,6 +2,7 @@
 
 use pingora::server::Server;
 
+use super::stop::{self, Heard};
 use super::{Potluck, RunOptions, Sockets, StartError, server, store_path, upgrade_socket};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -11,15 +12,17 @@ use crate::store::{Claim, Store};
 /// What Linux takes as the path of a Unix socket (`unix(7)`), without the closing zero.
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
-/// What a process needs to serve; its sockets, unless they are handed over by a predecessor.
-type Started = (Server, Potluck, Option<Sockets>);
+/// What a process needs to serve; its sockets, unless they are handed over by a predecessor, and what signals come from the
+/// moment on when they can be seen.
+type Started = (Server, Potluck, Option<Sockets>, Option<Heard>);
 
 /// Start alone. Whatever is in the way is told now, and both sockets are taken at once.
 pub(super) fn first(config: Config) -> Result<Started, StartError> {
     check_socket_path(&config)?;
     let potluck = Potluck::open(config)?;
+    let heard = stop::listen().ok();
     let sockets = Sockets::take(&potluck.config)?;
-    Ok((server(&potluck.config, RunOptions { upgrade: false }), potluck, Some(sockets)))
+    Ok((server(&potluck.config, RunOptions { upgrade: false }), potluck, Some(sockets), heard))
 }
 
 /// Pingora panics, in the middle of an upgrade, over a path that is too long for a socket.
@@ -48,5 +51,5 @@ pub(super) fn successor(config: Config) -> Result<Started, StartError> {
     tracing::info!("ready to take over: send the running potluck SIGQUIT now");
     let server = server(&config, RunOptions { upgrade: true });
     let potluck = Potluck::open_claimed(config, Clock::system(), claim)?;
-    Ok((server, potluck, None))
+    Ok((server, potluck, None, None))
 }

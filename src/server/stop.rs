@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
 
 use super::close;
 use crate::pot::Pot;
@@ -16,17 +17,36 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Connections that were accepted just before the listeners closed get this long to show their request.
 const DRAIN_SETTLE: Duration = Duration::from_millis(250);
 
+/// The signals that end a process: SIGTERM, SIGQUIT, SIGINT.
+pub(super) type Heard = [Signal; 3];
+
+/// Listen for signals from now on. One that comes before the server runs is acted upon when it does: whoever sees the sockets
+/// may send one.
+pub(super) fn listen() -> std::io::Result<Heard> {
+    // Who listens is known to the whole process; which runtime reads what has come makes no difference.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    Ok([signal(SignalKind::terminate())?, signal(SignalKind::quit())?, signal(SignalKind::interrupt())?])
+}
+
 /// What ends a process: signals, and a ledger without a writer.
 pub(super) struct Signals {
-    pub(super) pot: Arc<Pot>,
+    pot: Arc<Pot>,
+    heard: Mutex<Option<Heard>>,
+}
+
+impl Signals {
+    /// To be listened for since `heard`, or from now on.
+    pub(super) fn new(pot: Arc<Pot>, heard: Option<Heard>) -> Self {
+        Self { pot, heard: Mutex::new(heard.or_else(|| listen().ok())) }
+    }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut quit), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::quit()), signal(SignalKind::interrupt()))
-        else {
+        let heard = self.heard.lock().await.take();
+        let Some([mut terminate, mut quit, mut interrupt]) = heard else {
             tracing::error!("signals cannot be listened for: stop potluck with SIGKILL");
             return std::future::pending().await;
         };
@@ -110,8 +130,11 @@ mod tests {
     fn serve_without_writer(place: String) {
         let mut config = Config { data_dir: place.into(), ..Config::default() };
         config.store.url = crate::config::StoreUrl::Sqlite(config.data_dir.join("potluck.db"));
-        config.proxy.listen.set_port(0);
-        config.admin.listen.set_port(0);
+        // Two ports that nobody has: Pingora tells sockets apart by the address they were asked for.
+        let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let [proxy, admin] = ports.map(|socket| socket.local_addr().expect("bound").port());
+        config.proxy.listen.set_port(proxy);
+        config.admin.listen.set_port(admin);
         let sockets = Sockets::take(&config).expect("free");
         let potluck = Potluck::open(config).expect("opens");
         let request = potluck.pot.request();
@@ -122,6 +145,6 @@ mod tests {
         potluck.pot.store().break_writer();
         let server = server(&potluck.config, RunOptions::default());
         let drain = background("potluck drain", Drain { pot: Arc::clone(&potluck.pot) });
-        potluck.serve_in(server, Some(sockets), Some(drain)).ok();
+        potluck.serve_in(server, Some(sockets), Some(drain), None).ok();
     }
 }
