@@ -75,3 +75,38 @@ impl Tap for Gather {
         Pin::new(stream).poll_flush(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
+
+    use super::*;
+
+    fn wrapped() -> (Stream, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        (Gather::wrap(Gather::wrap(Box::new(ours))), theirs)
+    }
+
+    fn hold(stream: &Stream, hold: bool) {
+        Tapped::<Gather>::tap(stream).expect("wrapped").holding.store(hold, Ordering::Relaxed);
+    }
+
+    #[tokio::test]
+    async fn a_head_waits_for_its_body_and_both_arrive_whole() {
+        for body in [vec![b'x'; 1], vec![b'x'; TOGETHER_MAX_BYTES], vec![b'x'; 300_000]] {
+            let (mut stream, mut theirs) = wrapped();
+            hold(&stream, true);
+            stream.write_all(b"head|").await.expect("written");
+            stream.flush().await.expect("flushed");
+            let (mut room, mut context) = ([0; 8], Context::from_waker(std::task::Waker::noop()));
+            assert!(Pin::new(&mut theirs).poll_read(&mut context, &mut ReadBuf::new(&mut room)).is_pending());
+            hold(&stream, false);
+            stream.write_all(&body).await.expect("written");
+            stream.flush().await.expect("flushed");
+            drop(stream);
+            let mut arrived = Vec::new();
+            theirs.read_to_end(&mut arrived).await.expect("open");
+            assert_eq!(arrived, [b"head|", &*body].concat());
+        }
+    }
+}
