@@ -12,6 +12,8 @@ use crate::pot::Pot;
 
 /// Leases being drawn at a time: they share commits.
 const AT_A_TIME: usize = 64;
+/// What happens in so short a time is looked at together: on a busy key every request would wake this service.
+const GATHER: Duration = Duration::from_millis(5);
 /// The longest time without a look: a window may have turned.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,7 @@ impl Leases {
                 let wanted = self.pot.lease_wanted().notified();
                 // Which of the two ends the wait makes no difference.
                 let _timed_out = tokio::time::timeout(LOOK_EVERY, wanted).await;
+                tokio::time::sleep(GATHER).await;
                 continue;
             }
             let pot = &self.pot;
