@@ -19,12 +19,12 @@ use crate::support::{Ask, CHAT, Place, simulator};
 /// Clients at work when the process dies.
 const CLIENTS: usize = 6;
 /// Places that are killed side by side.
-const PLACES: usize = 4;
+const PLACES: usize = 8;
 /// The donor of the second key allows so much, in pico-dollars.
 const CAP: i128 = 400_000_000;
 
 /// Unknown costs are settled by a key's usage as soon as that makes sense: the simulator books at once.
-const SETTINGS: &str = "[upstream]\nfirst_byte_timeout_ms = 3000\ntotal_timeout_ms = 3000\n\
+const SETTINGS: &str = "[upstream]\nfirst_byte_timeout_ms = 1500\ntotal_timeout_ms = 1500\n\
                         [ledger]\nreconcile_schedule_ms = [50, 200, 400]\nusage_settle_after_ms = 500\n";
 
 fn kills() -> usize {

@@ -155,6 +155,8 @@ async fn a_key_without_limits_serves_while_the_ledger_has_no_room_for_keys_with_
     limit(&house, "k1", json!({"caps": {"total": 5}})).await;
     limit(&house, "k3", json!({"caps": {"total": 5}})).await;
     assert_eq!(ask(&house, MODEL).await.status, 200);
+    // An answer is booked a moment after its client has it.
+    house.until("it is booked", |o| o.in_flight == 0).await;
     house.pot.store().flush().await.expect("durable");
     let half: Vec<_> = std::iter::from_fn(|| house.pot.store().slot_of_strict()).collect();
     assert_eq!(half.len(), 32);
@@ -164,6 +166,7 @@ async fn a_key_without_limits_serves_while_the_ledger_has_no_room_for_keys_with_
     }
     assert_eq!(served_by(&house), [Some(1); 4]);
 
+    house.until("they are booked", |o| o.in_flight == 0).await;
     house.pot.store().flush().await.expect("durable");
     let rest: Vec<_> = std::iter::from_fn(|| house.pot.store().slot()).collect();
     let full = ask(&house, MODEL).await;
