@@ -136,3 +136,19 @@ impl Pot {
         alone.get_or_insert_with(|| self.clock.tick());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn a_key_that_proves_nothing_is_asked_about_again_after_a_pause() {
+        let (asked, hour) = (Asked::default(), Duration::from_secs(3600));
+        let now = Clock::system().tick();
+        assert!(asked.again(Duration::ZERO, now), "never asked");
+        assert!(asked.again(hour, now), "the pause is over");
+        let asked = Asked::default();
+        assert!(asked.again(hour, now) && !asked.again(hour, now));
+    }
+}

@@ -1,5 +1,6 @@
 //! One inference request: its body in, a key hunted for, the answer out.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,24 +154,9 @@ impl Inference<'_> {
                     self.body = HeldBody::default();
                     return self.relay(session, upstream, attempt, &mut hangup).await;
                 }
-                Tried::Refused(answer) => match self.judge(&answer, &mut attempt, &mut hunt) {
-                    Onward::Again { presentable } => {
-                        attempt.close(Outcome::KeyRefused);
-                        if presentable {
-                            held = Some(answer);
-                        }
-                    }
-                    Onward::Pass => {
-                        if !is_openrouters(&answer.body, answer.header("content-type")) {
-                            attempt.refused_without_words();
-                        }
-                        attempt.close(Outcome::Refused);
-                        return self.pass_on(session, &answer).await;
-                    }
-                    Onward::OutOfAttempts => {
-                        attempt.close(Outcome::KeyRefused);
-                        return self.refuse(session, &Refusal::OutOfAttempts).await;
-                    }
+                Tried::Refused(answer) => match self.refused(session, answer, attempt, &mut hunt).await {
+                    ControlFlow::Continue(presentable) => held = presentable.or(held),
+                    ControlFlow::Break(served) => return served,
                 },
                 Tried::Failed(failure) => {
                     attempt.close(failure.outcome());
@@ -184,6 +170,33 @@ impl Inference<'_> {
                     attempt.close(Outcome::ClientGone);
                     return Served::GONE;
                 }
+            }
+        }
+    }
+
+    /// A refusal leads to another key, with an answer to give should none be left, or it is the end.
+    async fn refused(
+        &self,
+        session: &mut ServerSession,
+        answer: HeldAnswer,
+        mut attempt: Box<Attempt>,
+        hunt: &mut Hunt,
+    ) -> ControlFlow<Served, Option<HeldAnswer>> {
+        match self.judge(&answer, &mut attempt, hunt) {
+            Onward::Again { presentable } => {
+                attempt.close(Outcome::KeyRefused);
+                ControlFlow::Continue(presentable.then_some(answer))
+            }
+            Onward::Pass => {
+                if !is_openrouters(&answer.body, answer.header("content-type")) {
+                    attempt.refused_without_words();
+                }
+                attempt.close(Outcome::Refused);
+                ControlFlow::Break(self.pass_on(session, &answer).await)
+            }
+            Onward::OutOfAttempts => {
+                attempt.close(Outcome::KeyRefused);
+                ControlFlow::Break(self.refuse(session, &Refusal::OutOfAttempts).await)
             }
         }
     }

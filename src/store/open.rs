@@ -2,11 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::money::Usd;
-
 use super::Store;
 use super::column;
 use super::error::StoreError;
+use super::query::{SUSPENSE, read_suspense};
 use super::record::Suspense;
 
 /// An attempt whose cost is not known yet.
@@ -26,9 +25,6 @@ pub enum Standing {
     /// It is. That is all there is to know of a line that is rolled up by now: only lines whose cost is known are.
     Settled,
 }
-
-const COLUMNS: &str = "s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, \
-     s.held, e.model, s.settled_at IS NULL, e.outcome";
 
 impl Store {
     /// Everything in suspense, the oldest first, at most `limit`.
@@ -50,7 +46,7 @@ impl Store {
 
 fn all(connection: &Connection, limit: usize) -> Result<Vec<OpenEntry>, StoreError> {
     let mut open = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
+        "SELECT {SUSPENSE}, e.model FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
          WHERE s.settled_at IS NULL ORDER BY s.opened_at LIMIT ?1"
     ))?;
     let limit = column::count(u64::try_from(limit).unwrap_or(u64::MAX));
@@ -60,11 +56,12 @@ fn all(connection: &Connection, limit: usize) -> Result<Vec<OpenEntry>, StoreErr
 fn one(connection: &Connection, id: u64) -> Result<Option<Standing>, StoreError> {
     let found = connection
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM suspense AS s JOIN entries AS e ON e.id = s.entry WHERE s.entry = ?1"
+            "SELECT {SUSPENSE}, s.settled_at IS NULL FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
+             WHERE s.entry = ?1"
         ))?
         .query_row((column::count(id),), |row| {
             let is_open: bool = row.get(11)?;
-            Ok(if is_open { Standing::Open(read(row)?.suspense) } else { Standing::Settled })
+            Ok(if is_open { Standing::Open(read_suspense(row)?) } else { Standing::Settled })
         })
         .optional()?;
     Ok(match found {
@@ -84,19 +81,6 @@ fn is_rolled_up(connection: &Connection, id: u64) -> rusqlite::Result<bool> {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OpenEntry> {
-    let suspense = Suspense {
-        id: column::uncount(row.get(0)?),
-        request: column::request(row, 1)?,
-        attempt: row.get(2)?,
-        key: column::key(row, 3)?,
-        generation: column::maybe_generation(row, 4)?,
-        endpoint: column::endpoint(row, 5)?,
-        opened_at: column::time(row, 6)?,
-        tries: row.get(7)?,
-        due_at: column::maybe_time(row, 8)?,
-        held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),
-        outcome: column::outcome(row, 12)?,
-    };
-    let model: Option<String> = row.get(10)?;
-    Ok(OpenEntry { suspense, model: model.map(String::into_boxed_str) })
+    let model: Option<String> = row.get(11)?;
+    Ok(OpenEntry { suspense: read_suspense(row)?, model: model.map(String::into_boxed_str) })
 }

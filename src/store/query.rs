@@ -91,13 +91,12 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// What is to be looked up now, the longest due first.
 pub(super) fn suspense_due(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Suspense>, StoreError> {
-    let mut due = connection.prepare_cached(
-        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held, \
-         e.outcome \
+    let mut due = connection.prepare_cached(&format!(
+        "SELECT {SUSPENSE} \
          FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
          WHERE s.settled_at IS NULL AND s.due_at IS NOT NULL AND (s.due_at <= ?1 OR s.due_at > ?3) \
-         ORDER BY s.due_at LIMIT ?2",
-    )?;
+         ORDER BY s.due_at LIMIT ?2"
+    ))?;
     // Nothing is put off for longer: such a time was made by a clock that has been set back since.
     let beyond = now.after(PUT_OFF_MAX);
     let limit = column::count(u64::try_from(limit).unwrap_or(u64::MAX));
@@ -112,18 +111,21 @@ pub(super) fn suspense_of(
     attempt: u16,
 ) -> Result<Option<Suspense>, StoreError> {
     let found = connection
-        .prepare_cached(
-            "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held, \
-         e.outcome \
+        .prepare_cached(&format!(
+            "SELECT {SUSPENSE} \
              FROM entries AS e JOIN suspense AS s ON s.entry = e.id \
-             WHERE e.request = ?1 AND e.attempt = ?2 AND e.kind = 0 AND s.settled_at IS NULL",
-        )?
+             WHERE e.request = ?1 AND e.attempt = ?2 AND e.kind = 0 AND s.settled_at IS NULL"
+        ))?
         .query_row((request.0.as_bytes(), attempt), read_suspense)
         .optional()?;
     Ok(found)
 }
 
-fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
+/// The columns of an entry in suspense, for [`read_suspense`]; more may stand behind them.
+pub(super) const SUSPENSE: &str = "s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, \
+     s.due_at, s.held, e.outcome";
+
+pub(super) fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
     Ok(Suspense {
         id: column::uncount(row.get(0)?),
         request: column::request(row, 1)?,
@@ -141,12 +143,11 @@ fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
 
 /// Everything of a key that is in suspense, the oldest first.
 pub(super) fn suspense_of_key(connection: &Connection, key: KeyId) -> Result<Vec<Suspense>, StoreError> {
-    let mut open = connection.prepare_cached(
-        "SELECT s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, s.due_at, s.held, \
-         e.outcome \
+    let mut open = connection.prepare_cached(&format!(
+        "SELECT {SUSPENSE} \
          FROM suspense AS s JOIN entries AS e ON e.id = s.entry \
-         WHERE s.key = ?1 AND s.settled_at IS NULL ORDER BY s.opened_at, s.entry",
-    )?;
+         WHERE s.key = ?1 AND s.settled_at IS NULL ORDER BY s.opened_at, s.entry"
+    ))?;
     open.query_map((key.0,), read_suspense)?.map(|row| row.map_err(StoreError::from)).collect()
 }
 

@@ -178,6 +178,7 @@ async fn a_client_that_hangs_up_before_the_head_pays_all_the_same() {
 async fn a_sum_that_was_changed_takes_its_key_out_also_when_it_is_not_of_this_day() {
     let house = House::new(2, "[ledger]\nverify_all_every_ms = 1000").await;
     assert_eq!(house.ask(&Ask::post("/api/v1/chat/completions", chat(MODEL))).await.status, 200);
+    house.until("it is booked", |o| o.in_flight == 0 && o.requests == 1).await;
     let sound = house.overview().await;
     assert!(sound.keys.iter().all(|key| key.gate == Gate::Open));
     let hand = rusqlite::Connection::open(house.data_dir().join("potluck.db")).unwrap();
