@@ -8,8 +8,8 @@ use crate::money::{Hold, Usd};
 
 use super::accounts::Accounts;
 use super::exclusions::LeftOut;
+use super::gate::Fit;
 use super::slot::{Slot, Trial};
-use super::spend::Fit;
 use super::{Choice, Chosen, Health, KeyId, Lane, NoKey, Pool, Rotation, Unavailable, Want, Worst};
 
 /// Timers run before the first look: thousands of keys that come due together must not delay one request. Each

@@ -29,6 +29,7 @@ mod effect;
 mod evidence;
 mod exclusions;
 mod fenwick;
+mod gate;
 mod health;
 mod index;
 mod invariants;
@@ -62,8 +63,9 @@ use index::{Entry, Index};
 use slot::{Slot, Trial};
 
 pub use effect::{Effect, Evidence, KeyFacts};
+pub use gate::Gate;
 pub use policy::{Policy, Rotation};
-pub use spend::{Activity, Gate, PoolMoney};
+pub use spend::{Activity, PoolMoney};
 pub use trials::AtLast;
 pub use types::{
     AccountId, Cause, Choice, Chosen, Conversation, Health, KeyId, KeyState, Lane, Left, NoKey, Unavailable, Want,

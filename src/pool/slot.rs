@@ -7,9 +7,9 @@ use crate::money::{Limits, Purse, Usd};
 use crate::secret::Credential;
 
 use super::accounts::Outlay;
+use super::gate::Gate;
 use super::index::Entry;
 use super::order::Rank;
-use super::spend::Gate;
 use super::{AccountId, Cause, Health, KeyId, KeyState, Left};
 
 /// A key with everything known about it.

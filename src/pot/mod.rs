@@ -4,6 +4,7 @@
 //! a lock.
 
 mod attempt;
+mod books;
 mod donate;
 mod limits;
 mod operate;
