@@ -133,6 +133,9 @@ async fn the_ledger_of_two_thousand_mixed_requests_is_the_upstreams_bill_to_the_
     // What was broken off last is over by then, and looked at again.
     tokio::time::sleep(Duration::from_secs(4)).await;
     house.pass(Duration::from_secs(60));
+    house.until("what has an id is looked up", |o| o.suspense.open < 8).await;
+    // A timeout that names no generation is settled by its key's usage, once it must be over at the upstream.
+    house.pass(Duration::from_secs(45 * 60));
     house.assert_books_balance().await;
     assert_eq!(house.pot.store().verify_totals(None).await.unwrap(), []);
     assert_no_panics();
