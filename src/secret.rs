@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use chacha20poly1305::aead::Generate;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -32,6 +33,33 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// 256 secret bits: wiped on drop, redacted in `Debug`.
+#[derive(Clone)]
+pub struct SecretBytes(Zeroizing<[u8; 32]>);
+
+impl SecretBytes {
+    /// Keep `bytes` as a secret.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Bits that nobody knows; `None` when the system has none to give.
+    pub fn random() -> Option<Self> {
+        <[u8; 32]>::try_generate().ok().map(Self::new)
+    }
+
+    /// The bytes themselves.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(…)")
     }
 }
 

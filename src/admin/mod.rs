@@ -9,7 +9,6 @@ mod asks;
 mod export;
 mod fields;
 mod guard;
-mod guesses;
 mod handlers;
 mod ledger;
 mod limits;
@@ -41,11 +40,11 @@ pub use answers::{
 pub use app::AdminApp;
 
 use crate::config;
+use crate::guesses::{Guessed, Guesses};
 use crate::pot::{Overview, Pot};
 use crate::secret::Secret;
 
 use guard::{Brought, Names};
-use guesses::{Guessed, Guesses};
 use refused::Refused;
 
 /// Who may call, and how much they may say.

@@ -165,6 +165,14 @@ impl ModelGlobs {
         self.is_empty() || self.0.iter().any(|glob| glob.matches(model))
     }
 
+    /// Whether a request may be made that asks for this model and may end up with one of those instead: every one of them must
+    /// be allowed, and at least one be named, as nobody here knows an account's default model.
+    pub fn allow_request(&self, model: Option<&str>, fallbacks: &[Box<str>]) -> bool {
+        let named = model.is_some() || !fallbacks.is_empty();
+        let mut all = model.into_iter().chain(fallbacks.iter().map(|model| &**model));
+        self.is_empty() || named && all.all(|model| self.allow(model))
+    }
+
     /// The patterns as they were given.
     pub fn patterns(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(wildmatch::WildMatch::pattern)
@@ -221,5 +229,22 @@ mod tests {
             assert_eq!(globs.allow(model), allowed, "{model}");
         }
         assert!(ModelGlobs::default().allow("whatever"));
+    }
+
+    #[test]
+    fn a_request_is_allowed_when_everything_it_may_end_up_with_is() {
+        let check = |model: Option<&str>, fallbacks: &[&str], allowed: bool| {
+            let fallbacks: Vec<Box<str>> = fallbacks.iter().map(|model| (*model).into()).collect();
+            let globs = ModelGlobs::new(["anthropic/*"]);
+            assert_eq!(globs.allow_request(model, &fallbacks), allowed, "{model:?} {fallbacks:?}");
+            assert!(ModelGlobs::default().allow_request(model, &fallbacks));
+        };
+        check(Some("anthropic/a"), &[], true);
+        check(Some("anthropic/a"), &["anthropic/b"], true);
+        check(None, &["anthropic/b"], true);
+        check(Some("openai/a"), &[], false);
+        check(Some("anthropic/a"), &["anthropic/b", "openai/a"], false);
+        check(Some("anthropic/a"), &[""], false);
+        check(None, &[], false);
     }
 }

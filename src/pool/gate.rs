@@ -1,7 +1,7 @@
 //! Whether a key may serve by its donor's limits and its books, and what of its money a request can have.
 
 use crate::clock::Timestamp;
-use crate::money::{Hold, Limits, Purse, Usd};
+use crate::money::{Hold, Purse, Usd};
 
 use super::accounts::{Accounts, Outlay};
 use super::slot::Slot;
@@ -67,7 +67,7 @@ impl Slot {
 
     /// Whether this key can take such a request.
     pub(super) fn fit(&self, want: &Want<'_>, accounts: &Accounts, now: Timestamp) -> Fit {
-        if !self.limits.models.is_empty() && !allows(&self.limits, want) {
+        if !self.limits.models.allow_request(want.model, want.fallbacks) {
             return Fit::Barred;
         }
         if self.limits.concurrency.is_some_and(|most| self.in_flight >= most) {
@@ -158,12 +158,4 @@ impl Slot {
 /// The difference, held at the smallest amount on overflow: less room is the safe side.
 fn less(from: Usd, amount: Usd) -> Usd {
     from.checked_sub(amount).unwrap_or(Usd::from_pico(i64::MIN))
-}
-
-/// Whether the donor allows every model that the request may end up with.
-fn allows(limits: &Limits, want: &Want<'_>) -> bool {
-    // Without a model the upstream takes the account's default, which nobody here knows.
-    let named = want.model.is_some() || !want.fallbacks.is_empty();
-    let mut all = want.model.into_iter().chain(want.fallbacks.iter().map(|model| &**model));
-    named && all.all(|model| limits.models.allow(model))
 }

@@ -1,6 +1,7 @@
-//! Wrong admin tokens are counted per address, and an address that guesses is made to wait.
+//! Wrong credentials are counted per address, and an address that guesses is made to wait: admin tokens, client keys and
+//! clients' tokens, each listener with a count of its own.
 //!
-//! A token has at least 128 bits or so, and no guessing will find it; the wait keeps guessing from costing anything,
+//! A credential has at least 128 bits or so, and no guessing will find it; the wait keeps guessing from costing anything,
 //! and the alarm tells the operator that somebody tries.
 
 use std::collections::HashMap;
@@ -9,21 +10,28 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Timestamp;
 
-/// Wrong tokens an address has free.
+/// Wrong credentials an address has free.
 const FREE: u32 = 10;
 /// How long it takes until one of them is forgotten.
 const FORGET_MS: i64 = 6_000;
 /// Addresses remembered. When there are more, the newcomers share one count.
 const ADDRESSES_MAX: usize = 4096;
 
-/// The count of wrong tokens.
+/// The count of wrong credentials.
 #[derive(Debug, Default)]
-pub(super) struct Guesses {
-    /// One short lock per call that brings a wrong token, or comes from an address that brought one.
-    by_address: Mutex<HashMap<Option<IpAddr>, Count>>,
+pub(crate) struct Guesses {
+    /// One short lock per call that brings a wrong one, or comes from an address that brought one.
+    counts: Mutex<Counts>,
 }
 
-/// Wrong tokens, as the time at which all of them are forgotten.
+#[derive(Debug, Default)]
+struct Counts {
+    by_address: HashMap<Option<IpAddr>, Count>,
+    /// Not before then are all of them looked through again: with a full map, each guess would be answered by much work.
+    sweep_at: i64,
+}
+
+/// Wrong credentials, as the time at which all of them are forgotten.
 #[derive(Clone, Copy, Debug)]
 struct Count {
     clear_at: i64,
@@ -36,9 +44,9 @@ impl Count {
     }
 }
 
-/// What a wrong token led to.
+/// What a wrong credential led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Guessed {
+pub(crate) enum Guessed {
     /// It was one of a few.
     Few,
     /// It was the one too many: the address has to wait from now on.
@@ -46,11 +54,11 @@ pub(super) enum Guessed {
 }
 
 impl Guesses {
-    /// How many seconds this address has to wait before a token of its is looked at; `None` when it need not.
-    pub(super) fn wait(&self, address: Option<IpAddr>, now: Timestamp) -> Option<u64> {
+    /// How many seconds this address has to wait before a credential of its is looked at; `None` when it need not.
+    pub(crate) fn wait(&self, address: Option<IpAddr>, now: Timestamp) -> Option<u64> {
         let now = now.as_millis();
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = slot(&counts, address);
+        let counts = &mut self.counts.lock().unwrap_or_else(PoisonError::into_inner).by_address;
+        let slot = slot(counts, address);
         let count = *counts.get(&slot)?;
         let wrong = count.wrong(now);
         if wrong == 0 {
@@ -63,14 +71,21 @@ impl Guesses {
         Some(u64::try_from(until_one_free).unwrap_or(0).div_ceil(1000).max(1))
     }
 
-    /// A wrong token came from this address.
-    pub(super) fn wrong(&self, address: Option<IpAddr>, now: Timestamp) -> Guessed {
+    /// Addresses that are remembered.
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).by_address.len()
+    }
+
+    /// A wrong credential came from this address.
+    pub(crate) fn wrong(&self, address: Option<IpAddr>, now: Timestamp) -> Guessed {
         let now = now.as_millis();
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= ADDRESSES_MAX {
+        let Counts { by_address: counts, sweep_at } = &mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= ADDRESSES_MAX && (*sweep_at <= now || *sweep_at > now + FORGET_MS) {
             counts.retain(|_, count| count.wrong(now) > 0);
+            *sweep_at = now + FORGET_MS;
         }
-        let slot = slot(&counts, address);
+        let slot = slot(counts, address);
         let count = counts.entry(slot).or_insert(Count { clear_at: now });
         count.clear_at = count.clear_at.max(now).saturating_add(FORGET_MS);
         if count.wrong(now) == FREE { Guessed::TooMany } else { Guessed::Few }
@@ -114,7 +129,7 @@ mod tests {
         assert_eq!(guesses.wait(here(1), at(6_000)), None, "one is forgotten");
         assert_eq!(guesses.wrong(here(1), at(6_000)), Guessed::TooMany);
         assert_eq!(guesses.wait(here(1), at(600_000)), None);
-        assert!(guesses.by_address.lock().expect("not poisoned").is_empty(), "all is forgotten");
+        assert_eq!(guesses.addresses(), 0, "all is forgotten");
     }
 
     #[test]
@@ -138,9 +153,9 @@ mod tests {
         for n in 0..10_000_u32 {
             guesses.wrong(Some(IpAddr::from(n.to_be_bytes())), at(0));
         }
-        assert!(guesses.by_address.lock().expect("not poisoned").len() <= ADDRESSES_MAX + 1);
+        assert!(guesses.addresses() <= ADDRESSES_MAX + 1);
         assert!(guesses.wait(Some(IpAddr::from([200, 0, 0, 1])), at(0)).is_some());
         guesses.wrong(here(9), at(600_000_000));
-        assert_eq!(guesses.by_address.lock().expect("not poisoned").len(), 1);
+        assert_eq!(guesses.addresses(), 1);
     }
 }

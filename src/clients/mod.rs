@@ -1,0 +1,18 @@
+//! Who may use the pool, and for what. Pure: no clock, no I/O, no lock.
+//!
+//! A client holds a [`ClientKey`], or a token that was issued for it ([`Keyring`]). [`presented`] finds either in a
+//! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do.
+
+mod book;
+mod client;
+mod key;
+mod presented;
+mod token;
+
+pub use book::Book;
+pub use client::{Client, Rejection, Standing, Terms};
+pub use key::{ClientKey, KeyHash, KeyHasher};
+pub use presented::{Presented, presented};
+pub use token::{Claims, Keyring, SigningKey, SigningKeyId, USER_MAX_CHARS, is_user_id};
+
+pub use crate::money::ClientId;
