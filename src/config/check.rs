@@ -47,6 +47,9 @@ pub(super) fn check(raw: &Raw, faults: Vec<Fault>) -> Result<Config, Vec<Fault>>
         clients: Clients::read(&mut reader),
         log: Log::read(&mut reader),
     };
+    if reader.raw.get("clients.mode").is_none() && !is_loopback(config.proxy.listen) {
+        config.clients.mode = ClientsMode::Required;
+    }
     config.store.url = config.store.url.below(&config.data_dir);
     check_exposure(&config, &mut reader);
     check_pairs(&config, &mut reader);
@@ -74,23 +77,9 @@ fn check_exposure(config: &Config, reader: &mut Reader<'_>) {
             "clients.mode",
             format!(
                 "open lets everybody who can reach {listen} spend the donors' credit, so it is only for a loopback address: \
-                 set proxy.listen to 127.0.0.1:{}",
+                 leave it out (or set it to required) and give out client keys, or set proxy.listen to 127.0.0.1:{}",
                 listen.port()
             ),
-        );
-    } else if !is_loopback(listen) {
-        reader.fault(
-            "proxy.listen",
-            format!(
-                "other machines can reach {listen}, so clients need keys of their own, and client keys arrive with a later \
-                 release: listen on 127.0.0.1:{} until then",
-                listen.port()
-            ),
-        );
-    } else if config.clients.mode == ClientsMode::Required {
-        reader.fault(
-            "clients.mode",
-            "client keys arrive with a later release: set it to open, on a loopback proxy.listen",
         );
     }
     let admin = config.admin.listen;

@@ -106,7 +106,7 @@ settings! {
 
     /// The listener that clients use as their `base_url`.
     "proxy." Proxy {
-        /// Where clients connect. Until client keys exist it must be on this machine (loopback).
+        /// Where clients connect. Off loopback they need client keys (clients.mode); TLS is for a proxy in front to add.
         "listen" env "POTLUCK_LISTEN" => listen: SocketAddr = Address { default: loopback(8767) };
         /// Worker threads for client connections.
         "threads" => threads: usize = Threads { max: 1024 };
@@ -276,11 +276,14 @@ settings! {
 
     /// Who may use the pool.
     "clients." Clients {
-        /// `open`: whoever reaches the listener, so only on this machine. `required`: client keys, which come with a later release.
+        /// `open`: whoever reaches the listener, so only on this machine (loopback). `required`: holders of a client key
+        /// (`potluck clients add`) or of a token. When it is not set: `open` on a loopback proxy.listen, else `required`.
         "mode" env "POTLUCK_CLIENTS" => mode: ClientsMode = Choice {
             names: &[("open", ClientsMode::Open), ("required", ClientsMode::Required)],
             default: ClientsMode::Open,
         };
+        /// How long a token from POST /auth/token is good; no longer than its client key.
+        "token_life_ms" => token_life: Duration = Millis { default: DAY, min: SECOND, max: 30 * DAY };
     }
 
     /// The log, on standard error.

@@ -176,19 +176,16 @@ fn nobody_is_let_in_by_accident() {
             assert!(parts.split('|').all(|part| fault.contains(part)), "{env:?}: {fault}");
         }
     };
-    let later = "proxy.listen (POTLUCK_LISTEN)|client keys arrive with a later release|127.0.0.1:8767";
-    check(&[("POTLUCK_LISTEN", "0.0.0.0:8767")], &[later]);
-    check(&[("POTLUCK_LISTEN", "[::]:8767")], &[later]);
-    check(&[("POTLUCK_LISTEN", "192.168.1.2:8767")], &[later]);
-    check(&[("POTLUCK_LISTEN", "0.0.0.0:8767"), ("POTLUCK_CLIENTS", "required")], &[later]);
-    check(
-        &[("POTLUCK_LISTEN", "0.0.0.0:8767"), ("POTLUCK_CLIENTS", "open")],
-        &["clients.mode (POTLUCK_CLIENTS)|spend the donors' credit|127.0.0.1:8767"],
-    );
-    check(
-        &[("POTLUCK_CLIENTS", "required")],
-        &["clients.mode (POTLUCK_CLIENTS): client keys arrive with a later release"],
-    );
+    let mode = |env: &[(&str, &str)]| load("", env, &[]).expect("no fault").clients.mode;
+    assert_eq!(mode(&[]), ClientsMode::Open);
+    assert_eq!(mode(&[("POTLUCK_CLIENTS", "required")]), ClientsMode::Required);
+    for listen in ["0.0.0.0:8767", "[::]:8767", "192.168.1.2:8767"] {
+        let listen = ("POTLUCK_LISTEN", listen);
+        assert_eq!(mode(&[listen]), ClientsMode::Required, "{listen:?}");
+        assert_eq!(mode(&[listen, ("POTLUCK_CLIENTS", "required")]), ClientsMode::Required);
+        let open = "clients.mode (POTLUCK_CLIENTS)|spend the donors' credit|required|127.0.0.1:8767";
+        check(&[listen, ("POTLUCK_CLIENTS", "open")], &[open]);
+    }
     check(&[("POTLUCK_ADMIN_LISTEN", "0.0.0.0:8769")], &["admin.token|POTLUCK_ADMIN_TOKEN|openssl rand -hex 32"]);
 
     let token = |text: &str| load("", &[("POTLUCK_ADMIN_LISTEN", "0.0.0.0:8769"), ("POTLUCK_ADMIN_TOKEN", text)], &[]);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{Tick, Timestamp};
-use crate::money::{Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
+use crate::money::{ClientId, Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
 use crate::pool::Chosen;
 use crate::store::Slot;
 use crate::upstream::{Endpoint, InsideError, Reading, Reason, UsageReader, judge_inside};
@@ -33,6 +33,8 @@ impl Progress for () {
 pub struct Call {
     /// potluck's id of the request.
     pub request: RequestId,
+    /// Which client asks, where clients are known.
+    pub client: Option<ClientId>,
     /// The endpoint called.
     pub endpoint: Endpoint,
     /// The model asked for, where it could be read.
@@ -206,7 +208,7 @@ impl Attempt {
             attempt: self.number,
             key: self.chosen.key,
             account: self.chosen.account,
-            client: None,
+            client: self.call.client,
             endpoint: self.call.endpoint,
             model: self.call.model.clone(),
             held: self.chosen.hold.map(|hold| hold.amount),
@@ -226,7 +228,7 @@ impl Attempt {
             attempt: self.number,
             key: self.chosen.key,
             account: self.chosen.account,
-            client: None,
+            client: self.call.client,
             endpoint: self.call.endpoint,
             model: answered_model.or_else(|| self.call.model.clone()),
             generation: self.generation.take().or(answered_id),

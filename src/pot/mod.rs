@@ -5,7 +5,9 @@
 
 mod attempt;
 mod books;
+mod clients;
 mod donate;
+mod guest;
 mod limits;
 mod operate;
 mod prices;
@@ -22,9 +24,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use clients::Clients;
 use quiet::{Asked, Ends};
 
 pub use attempt::{Attempt, Begun, Call, Progress};
+pub use clients::{ClientError, ClientView};
+pub use guest::{Full, Guest, Issued, Revocation, Seat, Turned};
 pub use prices::{Expected, Prices};
 pub use view::{
     AdminError, CapView, DonateError, Donated, Donation, KeyMoney, KeyRef, KeyView, Overview, Readiness, SettleError,
@@ -89,6 +94,7 @@ pub struct Pot {
     /// One plain mutex: every use is a few hundred nanoseconds, never across an await.
     pool: Mutex<Pool>,
     cards: RwLock<HashMap<KeyId, Arc<Card>>>,
+    clients: Clients,
     store: Store,
     prices: Arc<Prices>,
     origin: Arc<Origin>,
@@ -140,6 +146,7 @@ impl Pot {
             pool: Mutex::new(Pool::new(policy)),
             rotation,
             cards: RwLock::default(),
+            clients: Clients::new(store.key_hasher().clone(), loaded.clients, loaded.signing_keys),
             store,
             prices: Arc::new(Prices::new(Arc::clone(&origin))),
             origin,
@@ -159,6 +166,7 @@ impl Pot {
             draining: AtomicBool::new(false),
             clock,
         };
+        pot.clients.ids().into_iter().for_each(|client| pot.metrics.remember_client(client));
         let now = pot.clock.now();
         for stored in loaded.keys {
             pot.seat(stored, now);

@@ -5,8 +5,10 @@ use std::sync::PoisonError;
 
 use crate::clock::Day;
 use crate::money::{Basis, Cost, GenerationId, Tokens, Usd};
-use crate::pool::{Health, KeyId};
-use crate::store::{Imbalance, ImbalanceKind, Job, PoolSpend, Settlement, Standing, StoreError, Suspense};
+use crate::pool::Health;
+use crate::store::{
+    GenerationRecord, Imbalance, ImbalanceKind, Job, PoolSpend, Settlement, Standing, StoreError, Suspense,
+};
 use crate::telemetry::Snapshot;
 use crate::upstream::{BodyShape, Endpoint, Reading, UsageReader};
 
@@ -142,13 +144,13 @@ impl Pot {
         self.store.spend(self.clock.now().day()).await
     }
 
-    /// The key that made a generation, where it went through this pool.
-    pub async fn known_generation(&self, id: &GenerationId) -> Option<KeyId> {
+    /// A generation that went through this pool.
+    pub async fn known_generation(&self, id: &GenerationId) -> Option<GenerationRecord> {
         let found = match self.store.flush().await {
             Ok(()) => self.store.generation(id).await,
             Err(error) => Err(error),
         };
-        found.inspect_err(|error| tracing::error!(%error, "the ledger cannot be read")).ok().flatten().map(|g| g.key)
+        found.inspect_err(|error| tracing::error!(%error, "the ledger cannot be read")).ok().flatten()
     }
 
     /// A job's description may tell what it cost: then its attempt leaves suspense.

@@ -213,7 +213,8 @@ async fn a_cost_belongs_to_the_day_of_its_hold_when_the_clock_is_set_back_over_m
     let wrong = NOON.next_midnight().after(Duration::from_secs(5));
     pot.clock().set(wrong);
     let hold = pot.pool().pinned(bench.key).expect("there");
-    let call = Call { request: RequestId(uuid::Uuid::from_u128(1)), endpoint: Endpoint::ChatCompletions, model: None };
+    let request = RequestId(uuid::Uuid::from_u128(1));
+    let call = Call { request, client: None, endpoint: Endpoint::ChatCompletions, model: None };
     let Begun::Attempt(mut attempt) = pot.attempt(&Arc::new(call), hold, 1) else { panic!("room") };
     attempt.sent();
     pot.clock().set(wrong.before(Duration::from_secs(8)));

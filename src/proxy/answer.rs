@@ -134,6 +134,9 @@ pub async fn give_refusal(
     if let Some(seconds) = rendered.retry_after_s {
         answer = answer.with(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if rendered.status == 401 {
+        answer = answer.with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"potluck\""));
+    }
     if let Some(allow) = rendered.allow {
         answer = answer.with(header::ALLOW, HeaderValue::from_static(allow));
     }

@@ -9,12 +9,13 @@ use pingora::protocols::http::ServerSession;
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
 use crate::pool::{AtLast, Choice, Chosen, Effect, NoKey, Unavailable, Want};
-use crate::pot::{Attempt, Begun, Call};
+use crate::pot::{Attempt, Begun, Call, Guest};
+use crate::telemetry::ClientRefusal;
 use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
 
 use super::Proxy;
 use super::answer::{Served, give_refusal};
-use super::body::{self, BodyFault, HeldBody};
+use super::body::{self, BodyFault, BodyLimits, HeldBody};
 use super::forward::{self, HeldAnswer, Outgoing, Tried};
 use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
@@ -54,36 +55,60 @@ impl Proxy {
     pub(super) async fn infer(
         &self,
         session: &mut ServerSession,
+        guest: &Guest,
         endpoint: Endpoint,
         target: &str,
         request: RequestId,
     ) -> Served {
         let arrived = self.pot.clock().tick();
         let dialect = endpoint.dialect();
-        let body = match self.read_body(session).await {
+        let Ok(_seat) = guest.seat() else {
+            self.pot.metrics().client_refused(ClientRefusal::Busy);
+            return give_refusal(session, &Refusal::ClientBusy, dialect, request).await;
+        };
+        let body = match self.read_body_within(session, self.limits.body).await {
             Ok(body) => body,
-            Err(fault) => return self.give_body_fault(session, &fault, dialect, request).await,
+            Err(fault) => return self.give_body_fault(session, &fault, self.limits.body, dialect, request).await,
         };
         let whole = self.pot.clock().tick();
-        let facts = match read_request(endpoint, &body.bytes, &session.req_header().headers, self.pot.salt()) {
+        let facts = match self.facts(session, guest, endpoint, &body) {
             Ok(facts) => facts,
-            Err(bad) => return give_refusal(session, &Refusal::BadRequest(bad), dialect, request).await,
+            Err(refusal) => return give_refusal(session, &refusal, dialect, request).await,
         };
-        let call = Arc::new(Call { request, endpoint, model: facts.model.clone() });
+        let call = Arc::new(Call { request, client: guest.client(), endpoint, model: facts.model.clone() });
         let inference =
             Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole, quote: None, clamped: false };
-        inference.serve(session).await
+        inference.serve(session, Hangup::new(guest.revocation())).await
     }
 
-    async fn give_body_fault(
+    /// What the request asks for, where it can be read and this guest may ask for it.
+    fn facts(
+        &self,
+        session: &ServerSession,
+        guest: &Guest,
+        endpoint: Endpoint,
+        body: &HeldBody,
+    ) -> Result<RequestFacts, Refusal> {
+        let headers = &session.req_header().headers;
+        let salt = self.pot.salt() ^ guest.salt();
+        let facts = read_request(endpoint, &body.bytes, headers, salt).map_err(Refusal::BadRequest)?;
+        if !guest.may_ask_for(facts.model.as_deref(), &facts.fallbacks) {
+            self.pot.metrics().client_refused(ClientRefusal::Model);
+            return Err(Refusal::ClientModel);
+        }
+        Ok(facts)
+    }
+
+    pub(super) async fn give_body_fault(
         &self,
         session: &mut ServerSession,
         fault: &BodyFault,
+        limits: BodyLimits,
         dialect: Dialect,
         request: RequestId,
     ) -> Served {
         let refusal = match fault {
-            BodyFault::TooLarge => Refusal::BodyTooLarge { max: self.limits.body.bytes as u64 },
+            BodyFault::TooLarge => Refusal::BodyTooLarge { max: limits.bytes as u64 },
             BodyFault::NoRoom => Refusal::BodyBudget,
             BodyFault::Slow => Refusal::BodyTooSlow,
             BodyFault::Broken => Refusal::BodyBroken,
@@ -93,22 +118,25 @@ impl Proxy {
     }
 
     /// Read the request's body, answering `Expect: 100-continue` first.
-    pub(super) async fn read_body(&self, session: &mut ServerSession) -> Result<HeldBody, BodyFault> {
+    pub(super) async fn read_body_within(
+        &self,
+        session: &mut ServerSession,
+        limits: BodyLimits,
+    ) -> Result<HeldBody, BodyFault> {
         let headers = &session.req_header().headers;
         let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
         let expects =
             headers.get(http::header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        if expects && announced.is_none_or(|length: usize| length <= self.limits.body.bytes) {
+        if expects && announced.is_none_or(|length: usize| length <= limits.bytes) {
             session.write_continue_response().await.map_err(|_| BodyFault::Broken)?;
         }
-        body::read(session, announced, self.limits.body, &self.budget, self.pot.clock()).await
+        body::read(session, announced, limits, &self.budget, self.pot.clock()).await
     }
 }
 
 impl Inference<'_> {
-    async fn serve(mut self, session: &mut ServerSession) -> Served {
+    async fn serve(mut self, session: &mut ServerSession, mut hangup: Hangup) -> Served {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
-        let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
         let mut ledger_full = false;
         self.quote = self.quoted(session).await;

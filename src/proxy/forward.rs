@@ -143,6 +143,7 @@ pub async fn attempt(
         tried = &mut exchange => return tried,
         () = hangup.wait(session) => {}
     }
+    hangup.hang_up(session).await;
     if !whole.load(Ordering::Relaxed) {
         // Nobody can act on half a request, and nobody waits for the answer to the other half.
         return Tried::Gone(None);

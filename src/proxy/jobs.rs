@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::money::{GenerationId, Outcome, RequestId};
-use crate::pot::Attempt;
+use crate::pot::{Attempt, Guest};
 use crate::store::Job;
 use crate::upstream::{BodyShape, Dialect, Endpoint, Inside, JobId, JobPart, Refusal, UsageReader, scrub_inside};
 
@@ -66,6 +66,7 @@ impl Inference<'_> {
         let record = Job {
             id: job.as_str().into(),
             key,
+            client: self.call.client,
             request: self.call.request,
             attempt: number,
             at: self.proxy.pot.clock().now(),
@@ -84,6 +85,7 @@ impl Proxy {
     pub(super) async fn poll_job(
         &self,
         session: &mut ServerSession,
+        guest: &Guest,
         job: &JobId,
         part: JobPart,
         request: RequestId,
@@ -96,7 +98,7 @@ impl Proxy {
                 return give_refusal(session, &Refusal::Internal, Dialect::Chat, request).await;
             }
         };
-        let Some((record, chosen)) = known.and_then(|record| {
+        let Some((record, chosen)) = known.filter(|record| guest.owns(record.client)).and_then(|record| {
             let chosen = self.pot.pinned(record.key)?;
             Some((record, chosen))
         }) else {
@@ -105,7 +107,7 @@ impl Proxy {
         let target = part.target(job);
         let bearer = chosen.credential.bearer();
         let outgoing = Outgoing { method: Method::GET, target: &target, bearer, body: None, arrived };
-        let mut hangup = Hangup::new();
+        let mut hangup = Hangup::new(guest.revocation());
         match forward::attempt(self, session, &mut (), outgoing, &mut hangup).await {
             Tried::Accepted(accepted) if part == JobPart::Status => {
                 self.job_status(session, accepted, job, &record, request).await

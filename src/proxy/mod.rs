@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 pub(crate) mod chunks;
+mod door;
 mod exchange;
 mod forward;
 pub(crate) mod gate;
@@ -33,10 +34,10 @@ use pingora::server::ShutdownWatch;
 // tokio's own timer wakes its thread by a system call for every timer that is the next one.
 use pingora_timeout::timeout;
 
-use crate::config::Config;
+use crate::config::{Clients, Config};
 use crate::money::{RequestId, Usd};
 use crate::origin::PublicCache;
-use crate::pot::Pot;
+use crate::pot::{Guest, Pot};
 use crate::telemetry::RequestOutcome;
 use crate::upstream::{Dialect, PREFLIGHT, Refusal, Route, route};
 
@@ -114,6 +115,7 @@ pub struct Proxy {
     pot: Arc<Pot>,
     cache: PublicCache,
     limits: Limits,
+    clients: Clients,
     budget: BodyBudget,
     options: HttpServerOptions,
 }
@@ -200,6 +202,7 @@ impl Proxy {
         Self {
             cache: PublicCache::new(Arc::clone(pot.origin()), config.upstream.cache_max_bytes),
             limits: Limits::new(config),
+            clients: config.clients.clone(),
             budget: BodyBudget::new(config.proxy.body_budget_bytes),
             options,
             pot,
@@ -277,19 +280,24 @@ impl Proxy {
             Route::Inference { endpoint, .. } => Some(*endpoint),
             _ => None,
         };
-        let served = self.dispatch(session, route, request).await;
+        let served = match self.guest(session, &route) {
+            Ok(guest) => self.dispatch(session, route, &guest, request).await,
+            // In a box, as below.
+            Err(refusal) => Box::pin(self.turn_away(session, &refusal, route.dialect(), request)).await,
+        };
         let status = session.response_written().map(|head| head.status.as_u16());
         self.pot.metrics().request_done(endpoint, served.outcome, status, started.elapsed());
         served
     }
 
-    async fn dispatch(&self, session: &mut ServerSession, route: Route, request: RequestId) -> Served {
+    async fn dispatch(&self, session: &mut ServerSession, route: Route, guest: &Guest, request: RequestId) -> Served {
         match route {
-            Route::Inference { endpoint, target } => self.infer(session, endpoint, target, request).await,
+            Route::Inference { endpoint, target } => self.infer(session, guest, endpoint, target, request).await,
             // In boxes, so that the future of an inference call, which is moved, has no room for these in it.
-            Route::Poll { job, part } => Box::pin(self.poll_job(session, &job, part, request)).await,
+            Route::Poll { job, part } => Box::pin(self.poll_job(session, guest, &job, part, request)).await,
             Route::PublicRead { target } => Box::pin(self.public_read(session, &target, request)).await,
-            Route::Own(own) => Box::pin(self.answer_itself(session, own, request)).await,
+            Route::Own(own) => Box::pin(self.answer_itself(session, guest, own, request)).await,
+            Route::Token => Box::pin(self.issue_token(session, request)).await,
             Route::Preflight => {
                 Whole { status: 204, headers: PREFLIGHT.into_iter().collect(), body: Bytes::new() }
                     .give(session, request)

@@ -4,6 +4,7 @@ use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 
 use crate::money::{GenerationId, RequestId, Usd};
+use crate::pot::Guest;
 use crate::store::PoolSpend;
 use crate::upstream::account::public_generation;
 use crate::upstream::{Dialect, OwnAnswer, PublicTarget, Refusal};
@@ -15,6 +16,7 @@ impl Proxy {
     pub(super) async fn answer_itself(
         &self,
         session: &mut ServerSession,
+        guest: &Guest,
         own: OwnAnswer,
         request: RequestId,
     ) -> Served {
@@ -24,7 +26,7 @@ impl Proxy {
                 let remaining = self.pot.remaining();
                 self.spend_answer(session, request, |spend| credits_body(spend, remaining)).await
             }
-            OwnAnswer::Generation(id) => self.generation(session, &id, request).await,
+            OwnAnswer::Generation(id) => self.generation(session, guest, &id, request).await,
             OwnAnswer::CountTokens => give_refusal(session, &Refusal::CountTokens, Dialect::Messages, request).await,
         }
     }
@@ -52,10 +54,16 @@ impl Proxy {
     }
 
     /// The upstream's record of a generation that went through this pool, asked for with the key that made it.
-    async fn generation(&self, session: &mut ServerSession, id: &GenerationId, request: RequestId) -> Served {
+    async fn generation(
+        &self,
+        session: &mut ServerSession,
+        guest: &Guest,
+        id: &GenerationId,
+        request: RequestId,
+    ) -> Served {
         let missing = Refusal::GenerationNotFound(id.clone());
-        let known = self.pot.known_generation(id).await;
-        let Some(chosen) = known.and_then(|key| self.pot.pinned(key)) else {
+        let known = self.pot.known_generation(id).await.filter(|known| guest.owns(known.client));
+        let Some(chosen) = known.and_then(|known| self.pot.pinned(known.key)) else {
             return give_refusal(session, &missing, Dialect::Chat, request).await;
         };
         let origin = self.pot.origin();

@@ -180,6 +180,9 @@ async fn pump(
     mut look: impl FnMut(&[u8]),
 ) -> Outcome {
     let outcome = loop {
+        if hangup.is_due() {
+            return Outcome::ClientGone;
+        }
         if upstream.http.response_done() {
             break Outcome::Answered;
         }
@@ -195,7 +198,12 @@ async fn pump(
         };
         look(&first);
         let (parts, end) = at_hand(upstream, first, &mut look);
-        if passage.pass_on(session, parts).await.is_err() {
+        let passed_on = tokio::select! {
+            biased;
+            passed_on = passage.pass_on(session, parts) => passed_on,
+            () = hangup.due() => return Outcome::ClientGone,
+        };
+        if passed_on.is_err() {
             return Outcome::ClientGone;
         }
         match end {

@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Row};
 
 use crate::clock::Timestamp;
-use crate::money::{GenerationId, Outcome, RequestId};
+use crate::money::{ClientId, GenerationId, Outcome, RequestId};
 use crate::pool::KeyId;
 use crate::upstream::Endpoint;
 
@@ -29,6 +29,10 @@ pub(super) fn odd(at: usize, what: &'static str) -> Error {
 
 pub(super) fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<KeyId> {
     row.get(at).map(KeyId)
+}
+
+pub(super) fn maybe_client(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ClientId>> {
+    Ok(row.get::<_, Option<u32>>(at)?.map(ClientId))
 }
 
 pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::money::{Limits, PurseFigures, UsageCheck};
 use crate::pool::{AccountId, Health, KeyId};
 
+use super::clients::ClientCommand;
 use super::error::StoreError;
 use super::leases::Leases;
 use super::purse::{self, Ask};
@@ -58,11 +59,19 @@ pub(super) enum Command {
     SaveUsageCheck { id: KeyId, check: UsageCheck, reply: Reply<()> },
     /// Roll up some old entries.
     RollUp { step: Step, reply: Reply<Step> },
+    /// About clients and signing keys.
+    Client(ClientCommand),
     /// Nothing: to be told when everything before is durable.
     Flush { reply: Reply<()> },
     /// A fault of ours.
     #[cfg(test)]
     Panic,
+}
+
+impl From<ClientCommand> for Command {
+    fn from(command: ClientCommand) -> Self {
+        Self::Client(command)
+    }
 }
 
 /// Why a call did not do what it should.
@@ -130,6 +139,7 @@ impl Command {
                 within(transaction, reply, |c| keys::save_usage_check(c, id, &check))
             }
             Self::RollUp { step, reply } => within(transaction, reply, |c| Ok(rollup::step(c, step, desk.now)?)),
+            Self::Client(command) => command.run(transaction, desk.sealer),
             Self::Flush { reply } => within(transaction, reply, |_| Ok(())),
             #[cfg(test)]
             Self::Panic => panic!("as a test wants it"),
@@ -169,7 +179,10 @@ impl Command {
 
     /// Whether something was deleted that must not live on in the log.
     pub(super) fn wipes(&self) -> bool {
-        matches!(self, Self::RemoveKey { .. })
+        matches!(
+            self,
+            Self::RemoveKey { .. } | Self::Client(ClientCommand::Rotate { .. } | ClientCommand::Revoke { .. })
+        )
     }
 }
 
@@ -189,7 +202,7 @@ fn reckon(connection: &Connection, key: KeyId, finding: &Finding) -> Result<bool
 }
 
 /// Run `act` whole or not at all.
-fn within<T: 'static>(
+pub(super) fn within<T: 'static>(
     transaction: &mut Transaction<'_>,
     reply: Reply<T>,
     act: impl FnOnce(&Connection) -> Result<T, Failed>,

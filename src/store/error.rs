@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::money::ClientId;
 use crate::pool::KeyId;
 
 use super::master_key::MasterKeyError;
@@ -53,6 +54,9 @@ pub enum StoreError {
     /// There is no such key.
     #[error("no key {0}")]
     NoSuchKey(KeyId),
+    /// There is no such client, or its key is revoked.
+    #[error("no client {0}")]
+    NoSuchClient(ClientId),
     /// There is no such entry in suspense.
     #[error("no entry {0} in suspense")]
     NoSuchSuspense(u64),

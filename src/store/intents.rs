@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use crate::clock::Tick;
-use crate::money::{ClientId, GenerationId, Intent, RequestId, Usd};
+use crate::money::{GenerationId, Intent, RequestId, Usd};
 use crate::pool::AccountId;
 
 use super::column;
@@ -187,7 +187,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Intended> {
         at: column::time(row, 2)?,
         key: column::key(row, 3)?,
         account: row.get::<_, Option<u32>>(4)?.map(AccountId),
-        client: row.get::<_, Option<u32>>(5)?.map(ClientId),
+        client: column::maybe_client(row, 5)?,
         endpoint: column::endpoint(row, 6)?,
         model: row.get::<_, Option<String>>(7)?.map(String::into_boxed_str),
         held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),

@@ -13,9 +13,11 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use chacha20poly1305::aead::Generate;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 
 /// Room for any spelling of 32 bytes and the white space around it; a longer file is not ours.
 const FILE_MAX_BYTES: usize = 256;
@@ -107,6 +109,12 @@ impl MasterKey {
 
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.bytes
+    }
+
+    /// A key for another purpose than sealing, from which nothing about this one can be told.
+    pub(super) fn derive(&self, purpose: &str) -> SecretBytes {
+        let mac = Hmac::<Sha256>::new_from_slice(&*self.bytes).expect("HMAC takes keys of any length");
+        SecretBytes::new(mac.chain_update(purpose).finalize().into_bytes().into())
     }
 
     /// The variable or file the key came from.

@@ -17,6 +17,7 @@
 mod books;
 mod cells;
 mod claim;
+mod clients;
 mod column;
 mod command;
 mod connection;
@@ -44,6 +45,7 @@ mod rollup;
 mod row;
 mod schema;
 mod seal;
+mod signing;
 mod slot;
 mod start;
 mod stepped;
@@ -62,6 +64,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 pub use claim::Claim;
+pub use clients::{NewClient, StoredClient};
 pub use error::StoreError;
 pub use lines::{
     Cursor, CursorError, LedgerFilter, LedgerLine, LedgerPage, LineKind, LineTokens, Receipt, SummaryLine, Sums,
@@ -77,6 +80,7 @@ pub use slot::Slot;
 pub use stepped::Stepper;
 pub use writer::Fault;
 
+use crate::clients::KeyHasher;
 use crate::clock::Clock;
 use crate::money::UsageCheck;
 use crate::pool::{AccountId, KeyId, KeyState};
@@ -99,6 +103,7 @@ struct Shared {
     /// Commits and queries that failed.
     failures: Arc<AtomicU64>,
     clock: Clock,
+    hasher: KeyHasher,
     database: Database,
     /// Ends checks of the books early.
     stop: Arc<AtomicBool>,
@@ -140,6 +145,11 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_stepped(options: &StoreOptions, clock: &Clock) -> Result<(Self, Loaded, Stepper), StoreError> {
         start::open_stepped(Database::at(&options.path), options, clock)
+    }
+
+    /// What makes hashes of client keys as this store has them.
+    pub fn key_hasher(&self) -> &KeyHasher {
+        &self.shared.hasher
     }
 
     /// Reserve a place for one entry. `None` when too many entries wait, or when they cannot be written at present

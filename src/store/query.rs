@@ -171,12 +171,13 @@ pub(super) fn suspense_summary(connection: &Connection) -> Result<SuspenseSummar
 pub(super) fn generation(connection: &Connection, id: &GenerationId) -> Result<Option<GenerationRecord>, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT key, request, attempt, endpoint, at FROM entries WHERE generation = ?1 AND kind = 0 \
+            "SELECT key, request, attempt, endpoint, at, client FROM entries WHERE generation = ?1 AND kind = 0 \
              ORDER BY id DESC LIMIT 1",
         )?
         .query_row((id.as_str(),), |row| {
             Ok(GenerationRecord {
                 key: column::key(row, 0)?,
+                client: column::maybe_client(row, 5)?,
                 request: column::request(row, 1)?,
                 attempt: row.get(2)?,
                 endpoint: column::endpoint(row, 3)?,
@@ -191,20 +192,29 @@ pub(super) fn generation(connection: &Connection, id: &GenerationId) -> Result<O
 pub(super) fn add_job(connection: &Connection, job: &Job) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO jobs (id, key, request, attempt, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO jobs (id, key, request, attempt, at, client) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT (id) DO NOTHING",
         )?
-        .execute((&job.id, job.key.0, job.request.0.as_bytes(), job.attempt, job.at.as_millis()))
+        .execute((
+            &job.id,
+            job.key.0,
+            job.request.0.as_bytes(),
+            job.attempt,
+            job.at.as_millis(),
+            job.client.map(|client| client.0),
+        ))
         .map(drop)
 }
 
 /// The job of that id.
 pub(super) fn job(connection: &Connection, id: &str) -> Result<Option<Job>, StoreError> {
     let found = connection
-        .prepare_cached("SELECT id, key, request, attempt, at FROM jobs WHERE id = ?1")?
+        .prepare_cached("SELECT id, key, request, attempt, at, client FROM jobs WHERE id = ?1")?
         .query_row((id,), |row| {
             Ok(Job {
                 id: row.get(0)?,
                 key: column::key(row, 1)?,
+                client: column::maybe_client(row, 5)?,
                 request: column::request(row, 2)?,
                 attempt: row.get(3)?,
                 at: column::time(row, 4)?,

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::clients::{ClientId, SigningKey};
 use crate::clock::{Day, Timestamp};
 use crate::money::{Basis, GenerationId, Limits, Outcome, PurseFigures, RequestId, Tokens, UsageCheck, Usd};
 use crate::pool::{AccountId, KeyId, KeyState};
 use crate::secret::Credential;
 use crate::upstream::Endpoint;
 
+use super::clients::StoredClient;
 use super::figures::POOL;
 
 /// A key to be stored.
@@ -58,6 +60,10 @@ pub struct Loaded {
     /// Keys whose row does not open with the master key although others do: somebody or something has changed it. They
     /// stay in the file untouched and are not served.
     pub damaged: Vec<KeyId>,
+    /// Every client whose key is not revoked, by id.
+    pub clients: Vec<StoredClient>,
+    /// The keys that tokens are signed with, by id; never without one that signs.
+    pub signing_keys: Vec<SigningKey>,
 }
 
 /// Sums of token counts.
@@ -194,6 +200,8 @@ pub struct Settlement {
 pub struct GenerationRecord {
     /// The key that made it: the only one to ask about it.
     pub key: KeyId,
+    /// The client it was made for, where clients were known.
+    pub client: Option<ClientId>,
     /// The client request it answered.
     pub request: RequestId,
     /// Which attempt of it.
@@ -211,6 +219,8 @@ pub struct Job {
     pub id: Box<str>,
     /// The key that started it.
     pub key: KeyId,
+    /// The client that started it, where clients were known: it alone may ask about it.
+    pub client: Option<ClientId>,
     /// The client request that started it.
     pub request: RequestId,
     /// Which attempt of it.

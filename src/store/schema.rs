@@ -8,7 +8,8 @@ use super::error::StoreError;
 use super::row;
 
 /// The steps; a file's `user_version` counts those it has been through.
-const STEPS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 
 /// Bring the file up to date.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

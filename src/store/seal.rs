@@ -1,14 +1,15 @@
 //! Sealing keys at rest: XChaCha20-Poly1305, a fresh random nonce each time, bound to the row.
 //!
-//! A sealed text is `version (1 byte) · nonce (24) · ciphertext and tag`. What it belongs to — the key's id and
-//! fingerprint — is authenticated with it, so a text moved to another row does not open.
+//! A sealed text is `version (1 byte) · nonce (24) · ciphertext and tag`. What it belongs to — a pooled key's id and
+//! fingerprint, a signing key's id — is authenticated with it, so a text moved to another row does not open.
 
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
+use crate::clients::SigningKeyId;
 use crate::pool::KeyId;
-use crate::secret::{Credential, Fingerprint};
+use crate::secret::{Credential, Fingerprint, SecretBytes};
 
 use super::master_key::{MasterKey, MasterKeyError};
 
@@ -20,6 +21,7 @@ const CHECK: &[u8] = b"sealed by this master key";
 /// What a sealed text belongs to.
 enum Place<'a> {
     Key { id: KeyId, fingerprint: &'a Fingerprint },
+    Signing { id: SigningKeyId },
     Check,
 }
 
@@ -28,6 +30,7 @@ impl Place<'_> {
     fn name(&self) -> Vec<u8> {
         match self {
             Self::Key { id, fingerprint } => [b"potluck key\0", &id.0.to_be_bytes()[..], &fingerprint.0].concat(),
+            Self::Signing { id } => [b"potluck signing key\0", &id.0.to_be_bytes()[..]].concat(),
             Self::Check => b"potluck check\0".to_vec(),
         }
     }
@@ -52,6 +55,17 @@ impl Sealer {
         let text = self.open(&Place::Key { id, fingerprint }, sealed)?;
         let credential = Credential::parse(std::str::from_utf8(&text).ok()?).ok()?;
         (credential.fingerprint() == *fingerprint).then_some(credential)
+    }
+
+    /// The sealed text of a key for signing tokens.
+    pub(super) fn seal_signing(&self, id: SigningKeyId, secret: &SecretBytes) -> Result<Vec<u8>, MasterKeyError> {
+        self.seal(&Place::Signing { id }, secret.expose())
+    }
+
+    /// The signing key sealed for this row, or `None` when the text was not sealed for it, or was changed.
+    pub(super) fn open_signing(&self, id: SigningKeyId, sealed: &[u8]) -> Option<SecretBytes> {
+        let bytes = self.open(&Place::Signing { id }, sealed)?;
+        Some(SecretBytes::new(<[u8; 32]>::try_from(&bytes[..]).ok()?))
     }
 
     /// A value that only this master key opens.
@@ -116,6 +130,17 @@ mod tests {
         assert!(sealer.open_key(KeyId(7), &Fingerprint([0; 32]), &sealed).is_none());
         assert!(super::tests::sealer("2").open_key(KeyId(7), &fingerprint, &sealed).is_none());
         assert!(!sealer.opens_check(&sealed));
+    }
+
+    #[test]
+    fn a_signing_key_opens_in_its_own_row_only() {
+        let (sealer, secret) = (sealer("1"), SecretBytes::new([7; 32]));
+        let sealed = sealer.seal_signing(SigningKeyId(7), &secret).expect("sealed");
+        let opened = sealer.open_signing(SigningKeyId(7), &sealed).expect("opens");
+        assert_eq!(opened.expose(), secret.expose());
+        assert!(sealer.open_signing(SigningKeyId(8), &sealed).is_none());
+        assert!(super::tests::sealer("2").open_signing(SigningKeyId(7), &sealed).is_none());
+        assert!(sealer.open_key(KeyId(7), &credential().fingerprint(), &sealed).is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::clients::KeyHasher;
 use crate::clock::{Clock, Day};
 use crate::pool::KeyId;
 
@@ -22,10 +23,10 @@ use super::seal::Sealer;
 use super::stepped::Stepper;
 use super::verify::verify;
 use super::writer::{Kept, Writer};
-use super::{Shared, Store, Threads, epochs, keys, schema};
+use super::{Shared, Store, Threads, clients, epochs, keys, schema, signing};
 
 pub(super) fn open(database: Database, options: StoreOptions, clock: &Clock) -> Result<(Store, Loaded), StoreError> {
-    let (writer, loaded) = begin(&database, &options, clock)?;
+    let (writer, loaded, hasher) = begin(&database, &options, clock)?;
     let stop = Arc::<AtomicBool>::default();
     let tampered = Tampered::default();
     let check = verifier(&database, &stop, Some(clock.now().day()), tampered.clone(), report_balance)?;
@@ -35,7 +36,7 @@ pub(super) fn open(database: Database, options: StoreOptions, clock: &Clock) -> 
     let writing = thread("store-writer", move || writer.run(), &options)?;
     let threads = Mutex::new(Threads { writer: Some(writing), others: vec![check, reading] });
     let reader = Mutex::new(Some(reader));
-    let shared = Shared { queue, failures, clock: clock.clone(), database, stop, tampered, reader, threads };
+    let shared = Shared { queue, failures, clock: clock.clone(), hasher, database, stop, tampered, reader, threads };
     Ok((Store { shared: Arc::new(shared) }, loaded))
 }
 
@@ -44,11 +45,12 @@ pub(super) fn open_stepped(
     options: &StoreOptions,
     clock: &Clock,
 ) -> Result<(Store, Loaded, Stepper), StoreError> {
-    let (writer, loaded) = begin(&database, options, clock)?;
+    let (writer, loaded, hasher) = begin(&database, options, clock)?;
     let shared = Shared {
         queue: Arc::clone(&writer.queue),
         failures: Arc::clone(&writer.failures),
         clock: clock.clone(),
+        hasher,
         reader: Mutex::new(Some(Reader::Here(Arc::new(Mutex::new(database.reader()?))))),
         database,
         stop: Arc::default(),
@@ -59,12 +61,18 @@ pub(super) fn open_stepped(
 }
 
 /// Everything but the threads.
-fn begin(database: &Database, options: &StoreOptions, clock: &Clock) -> Result<(Writer, Loaded), StoreError> {
+fn begin(
+    database: &Database,
+    options: &StoreOptions,
+    clock: &Clock,
+) -> Result<(Writer, Loaded, KeyHasher), StoreError> {
     database.prepare()?;
     let mut connection = database.writer()?;
     schema::migrate(&mut connection)?;
-    let sealer = unlock(&connection, options)?;
-    let loaded = keys::load(&connection, &sealer, clock.now().day())?;
+    let (sealer, hasher) = unlock(&connection, options)?;
+    let mut loaded = keys::load(&connection, &sealer, clock.now().day())?;
+    loaded.clients = clients::load(&connection)?;
+    loaded.signing_keys = signing::load_or_make(&mut connection, &sealer, clock.now())?;
     // Only now: what cannot be opened must leave nothing behind that somebody would have to look after.
     let epoch = epochs::begin(&connection, clock.now()).map_err(|error| StoreError::unwritable(&error))?;
     let writer = Writer {
@@ -81,7 +89,7 @@ fn begin(database: &Database, options: &StoreOptions, clock: &Clock) -> Result<(
         kept: Kept::default(),
         fault: None,
     };
-    Ok((writer, loaded))
+    Ok((writer, loaded, hasher))
 }
 
 fn thread<T: Send + 'static>(
@@ -93,11 +101,14 @@ fn thread<T: Send + 'static>(
     thread.map_err(|error| StoreError::file(&options.path, &error))
 }
 
+/// Stands for all time in the hashes that are stored.
+const HASHER_PURPOSE: &str = "potluck client keys";
+
 const READ_CHECK: &str = "SELECT value FROM meta WHERE name = 'master_key_check'";
 
 /// Find the master key and prove it on the check value; a new database gets one. Keys are only ever sealed with a key
 /// that has opened it.
-fn unlock(connection: &Connection, options: &StoreOptions) -> Result<Sealer, StoreError> {
+fn unlock(connection: &Connection, options: &StoreOptions) -> Result<(Sealer, KeyHasher), StoreError> {
     let file = &options.master_key_file;
     let check =
         |connection: &Connection| connection.query_row(READ_CHECK, [], |row| row.get::<_, Vec<u8>>(0)).optional();
@@ -128,7 +139,7 @@ fn unlock(connection: &Connection, options: &StoreOptions) -> Result<Sealer, Sto
     if !sealer.opens_check(&value) {
         return Err(MasterKeyError::Wrong { origin: key.origin().to_owned() }.into());
     }
-    Ok(sealer)
+    Ok((sealer, KeyHasher::new(key.derive(HASHER_PURPOSE).expose())))
 }
 
 /// Keys whose ledger lines or sums somebody has changed, as far as any check has found.

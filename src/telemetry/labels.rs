@@ -1,5 +1,6 @@
 //! The closed label sets of the metrics. A label value never comes from outside.
 
+use crate::clients::Rejection;
 use crate::upstream::{Endpoint, Reason};
 
 /// How a client's request ended, as its client saw it. The attempts behind it have outcomes of their own.
@@ -43,6 +44,67 @@ impl RequestOutcome {
             Self::Unreachable => "unreachable",
             Self::Broken => "broken",
             Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// Why a client's request was refused for what the client is or may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientRefusal {
+    /// It brought no credential of potluck's.
+    Missing,
+    /// What it brought cannot be a client key or a token.
+    Malformed,
+    /// Nobody has that key, or nobody has it any more.
+    Unknown,
+    /// Its key's or token's time is over.
+    Expired,
+    /// Its token is of a client that was revoked.
+    Revoked,
+    /// Too many wrong credentials came from its address.
+    Guessing,
+    /// The client may not ask for that model.
+    Model,
+    /// The client has as many requests under way as it may.
+    Busy,
+}
+
+impl ClientRefusal {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Guessing,
+        Self::Model,
+        Self::Busy,
+    ];
+
+    /// The label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Guessing => "guessing",
+            Self::Model => "model",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+impl From<Rejection> for ClientRefusal {
+    fn from(why: Rejection) -> Self {
+        match why {
+            Rejection::Missing => Self::Missing,
+            Rejection::Malformed => Self::Malformed,
+            Rejection::Unknown => Self::Unknown,
+            Rejection::Expired => Self::Expired,
+            Rejection::Revoked => Self::Revoked,
         }
     }
 }

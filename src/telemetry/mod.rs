@@ -6,5 +6,5 @@ mod line;
 pub mod log;
 mod metrics;
 
-pub use labels::{RequestOutcome, StatusClass};
+pub use labels::{ClientRefusal, RequestOutcome, StatusClass};
 pub use metrics::{Metrics, Snapshot};

@@ -33,6 +33,19 @@ pub enum Refusal {
     },
     /// Nobody can say what the request may cost, and every key that could serve it has limits on money.
     Unbounded(Unbounded),
+    /// No client key or token, or one that does not open: which of them is nobody's business.
+    ClientKey,
+    /// Too many wrong client keys or tokens from one address.
+    Guessing {
+        /// When another one will be listened to, in seconds.
+        retry_after_s: u64,
+    },
+    /// The client may not ask for this model, or for one that it may end up with instead.
+    ClientModel,
+    /// The client has as many requests under way as it may.
+    ClientBusy,
+    /// What is wrong with the body of a call for a token.
+    TokenAsk(&'static str),
     /// Keys were tried and refused until the bound on attempts was reached.
     OutOfAttempts,
     /// The call is not let through.
@@ -96,6 +109,10 @@ impl Refusal {
     /// The status code.
     pub const fn status(&self) -> u16 {
         match self {
+            Self::ClientKey => 401,
+            Self::ClientModel => 403,
+            Self::ClientBusy | Self::Guessing { .. } => 429,
+            Self::TokenAsk(_) => 400,
             Self::Route(RouteRefusal::Method { .. }) => 405,
             Self::Route(RouteRefusal::Blocked(_)) => 403,
             Self::Route(RouteRefusal::NotFound)
@@ -140,6 +157,12 @@ impl Refusal {
             Self::TooDear { .. } => "request_too_dear",
             Self::Unbounded(why) if why.is_passing() => "prices_unknown",
             Self::Unbounded(_) => "cost_unbounded",
+            // As OpenAI calls it: SDKs and their users know what to do about it.
+            Self::ClientKey => "invalid_api_key",
+            Self::Guessing { .. } => "too_many_wrong_keys",
+            Self::ClientModel => "client_model_not_allowed",
+            Self::ClientBusy => "client_busy",
+            Self::TokenAsk(_) => "bad_token_request",
             Self::OutOfAttempts => "out_of_attempts",
             Self::Route(RouteRefusal::NotFound) => "not_found",
             Self::Route(RouteRefusal::Blocked(_)) => "blocked_path",
@@ -183,6 +206,15 @@ impl Refusal {
             }
             Self::MalformedHead(what) => return format!("malformed request: {what}").into(),
             Self::GenerationNotFound(id) => return format!("Generation {} not found", id.as_str()).into(),
+            Self::ClientKey => {
+                "a valid client key of this pool is needed, as Authorization: Bearer or x-api-key: ask its operator for one"
+            }
+            Self::Guessing { .. } => "too many wrong keys from this address: wait a little",
+            Self::ClientModel => {
+                "this client key may not be used for this model, or for one of the fallbacks: choose another"
+            }
+            Self::ClientBusy => "this client key has as many requests under way as it may: try again in a moment",
+            Self::TokenAsk(what) => what,
             Self::OutOfAttempts => "the keys that were tried could not serve this request: try again",
             Self::BodyBudget => "too many large requests at once: try again in a moment",
             Self::BodyTooSlow => "the request body came too slowly",
@@ -207,7 +239,8 @@ impl Refusal {
             Self::NoKey { until, now, .. } => {
                 until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
             }
-            Self::BodyBudget | Self::LedgerFull => Some(BUSY_RETRY_S),
+            Self::BodyBudget | Self::LedgerFull | Self::ClientBusy => Some(BUSY_RETRY_S),
+            Self::Guessing { retry_after_s } => Some(*retry_after_s),
             Self::UpstreamUnreachable => Some(UPSTREAM_RETRY_S),
             Self::Unbounded(why) if why.is_passing() => Some(UPSTREAM_RETRY_S),
             _ => None,

@@ -46,6 +46,8 @@ pub enum Route {
     },
     /// Answered by potluck itself.
     Own(OwnAnswer),
+    /// `POST /auth/token`: potluck issues a token for a client's user.
+    Token,
     /// A browser asks whether it may call (`OPTIONS`): 204 with the CORS headers.
     Preflight,
     /// Not let through.
@@ -68,6 +70,16 @@ pub enum OwnAnswer {
     Generation(GenerationId),
     /// `POST /messages/count_tokens`: 404, as OpenRouter answers.
     CountTokens,
+}
+
+impl OwnAnswer {
+    /// The shape of errors that whoever asks expects.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::CountTokens => Dialect::Messages,
+            Self::Key | Self::Credits | Self::Generation(_) => Dialect::Chat,
+        }
+    }
 }
 
 /// Every target that a billable call can have at the upstream.
@@ -112,6 +124,7 @@ enum Place<'a> {
     V1(&'a str),
     Alpha(&'a str),
     Batches,
+    Token,
 }
 
 fn place(path: &str) -> Option<Place<'_>> {
@@ -124,6 +137,9 @@ fn place(path: &str) -> Option<Place<'_>> {
     }
     if path.strip_prefix("/api/beta/").is_some_and(|rest| family(rest) == "batches") {
         return Some(Place::Batches);
+    }
+    if path == "/auth/token" {
+        return Some(Place::Token);
     }
     // Codex with the bare host as its base URL.
     (path == "/responses").then_some(Place::V1("responses"))
@@ -140,7 +156,7 @@ fn dialect(place: Place<'_>) -> Dialect {
             "responses" => Dialect::Responses,
             _ => Dialect::Chat,
         },
-        Place::Alpha(_) | Place::Batches => Dialect::Chat,
+        Place::Alpha(_) | Place::Batches | Place::Token => Dialect::Chat,
     }
 }
 
@@ -149,6 +165,7 @@ fn decide(method: &Method, place: Place<'_>, query: &[u8]) -> Result<Route, Rout
         Place::Batches => return Err(RouteRefusal::Batches),
         Place::Alpha("decisions") => return inference(method, Endpoint::Decisions, query),
         Place::Alpha(_) => return Err(RouteRefusal::NotFound),
+        Place::Token => return only(method, &[Method::POST], "POST, OPTIONS").map(|()| Route::Token),
         Place::V1(path) => path,
     };
     if let Some(endpoint) = billable(path) {

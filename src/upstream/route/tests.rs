@@ -173,6 +173,16 @@ fn jobs_are_asked_about_by_their_id() {
 }
 
 #[test]
+fn tokens_are_asked_for_at_one_place() {
+    assert_eq!(at("POST", "/auth/token"), Route::Token);
+    assert_eq!(at("OPTIONS", "/auth/token"), Route::Preflight);
+    assert_eq!(why("GET", "/auth/token"), RouteRefusal::Method { allow: "POST, OPTIONS" });
+    for target in ["/auth/token/", "/auth", "/Auth/token", "/auth//token", "/api/auth/token"] {
+        assert_eq!(why("POST", target), RouteRefusal::NotFound, "{target}");
+    }
+}
+
+#[test]
 fn browsers_are_told_they_may_call() {
     for target in ["/api/v1/chat/completions", "/v1/messages", "/responses", "/api/alpha/decisions", "/v1/key", "/v1/x"]
     {
@@ -386,6 +396,7 @@ proptest! {
                 let id = rest.strip_suffix("/content").unwrap_or(rest);
                 prop_assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b)) && !id.starts_with('.'));
             }
+            Route::Token => prop_assert_eq!(&*path, b"/auth/token"),
             Route::Own(_) | Route::Preflight | Route::Refused { .. } => {}
         }
     }

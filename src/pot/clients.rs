@@ -1,0 +1,254 @@
+//! Who is let in, and what operators do about it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::clients::{Book, Client, ClientId, ClientKey, KeyHasher, Keyring, Rejection, SigningKey, Standing, Terms};
+use crate::clock::Timestamp;
+use crate::guesses::Guesses;
+use crate::secret::SecretBytes;
+use crate::store::{NewClient, StoreError, StoredClient};
+
+use super::Pot;
+
+/// Clients at a time.
+const CLIENTS_MAX: usize = 100_000;
+
+/// Everybody who may use the pool.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) hasher: KeyHasher,
+    /// Read on each request without waiting; a change makes another one.
+    pub(super) book: ArcSwap<Book<Arc<Member>>>,
+    pub(super) keyring: ArcSwap<Keyring>,
+    /// Wrong keys and tokens. Admin tokens are counted elsewhere: who guesses here does not lock an operator out.
+    pub(super) guesses: Guesses,
+    /// Changes, one after the other: each begins with what the one before has left.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// A client, with what goes on for it.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) client: Client,
+    /// Stays the same when the client's terms change.
+    pub(super) live: Arc<Live>,
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) under_way: AtomicU32,
+    pub(super) revoked: watch::Sender<bool>,
+}
+
+impl Member {
+    fn new(client: Client) -> Arc<Self> {
+        let live = Live { under_way: AtomicU32::new(0), revoked: watch::Sender::new(false) };
+        Arc::new(Self { client, live: Arc::new(live) })
+    }
+
+    fn view(&self, now: Timestamp) -> ClientView {
+        ClientView {
+            standing: self.client.standing(now),
+            client: self.client.clone(),
+            revoked_at: None,
+            in_flight: self.live.under_way.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Clients {
+    /// Everybody in the store.
+    pub(super) fn new(hasher: KeyHasher, stored: Vec<StoredClient>, signing_keys: Vec<SigningKey>) -> Self {
+        let mut book = Book::default();
+        for StoredClient { client, hash, .. } in stored {
+            if let Some(hash) = hash {
+                book.insert(client.id, hash, Member::new(client));
+            }
+        }
+        let keyring = Keyring::new(signing_keys).expect("the store has a key that signs");
+        Self {
+            hasher,
+            book: ArcSwap::from_pointee(book),
+            keyring: ArcSwap::from_pointee(keyring),
+            guesses: Guesses::default(),
+            changing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Every client's number.
+    pub(super) fn ids(&self) -> Vec<ClientId> {
+        self.book.load().iter().map(|member| member.client.id).collect()
+    }
+
+    /// Nobody else changes the book meanwhile.
+    fn change(&self, change: impl FnOnce(&mut Book<Arc<Member>>)) {
+        let mut book = Book::clone(&self.book.load());
+        change(&mut book);
+        self.book.store(Arc::new(book));
+    }
+}
+
+/// A client as operators see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientView {
+    /// Who it is, and what it may do.
+    pub client: Client,
+    /// How its key stands.
+    pub standing: Standing,
+    /// Since when it is revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Requests under way.
+    pub in_flight: u32,
+}
+
+/// Why an act about clients was not done. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No such client, or its key is revoked.
+    #[error("no such client")]
+    NotFound,
+    /// There are as many as there can be.
+    #[error("there are {CLIENTS_MAX} clients already")]
+    TooMany,
+    /// Too many signing keys have tokens that are not over.
+    #[error("there are {} retired signing keys whose tokens are not over", Keyring::RETIRED_MAX)]
+    TooManySigningKeys,
+    /// The system has no random numbers to give.
+    #[error("the system's random number generator failed")]
+    NoRandomness,
+    /// It could not be written down or read.
+    #[error("the store refused: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Pot {
+    /// Let a client in from now on. Its key is told here and never again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn add_client(&self, terms: Terms) -> Result<(ClientKey, ClientView), ClientError> {
+        let _changing = self.changes.read().await;
+        let _one = self.clients.changing.lock().await;
+        if self.clients.book.load().len() >= CLIENTS_MAX {
+            return Err(ClientError::TooMany);
+        }
+        let key = ClientKey::from_random(*SecretBytes::random().ok_or(ClientError::NoRandomness)?.expose());
+        let (hash, mask) = (self.clients.hasher.hash(&key), key.mask());
+        let created_at = self.clock.now();
+        let id =
+            self.store.add_client(NewClient { hash, mask: mask.clone(), terms: terms.clone(), created_at }).await?;
+        let member = Member::new(Client { id, mask, created_at, terms });
+        let view = member.view(created_at);
+        self.metrics.remember_client(id);
+        self.clients.change(|book| book.insert(id, hash, member));
+        tracing::info!(client = %id, "client added");
+        Ok((key, view))
+    }
+
+    /// Change what a client may do, for every request from now on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn change_client(
+        &self,
+        id: ClientId,
+        change: impl FnOnce(&mut Terms),
+    ) -> Result<ClientView, ClientError> {
+        let _changing = self.changes.read().await;
+        let _one = self.clients.changing.lock().await;
+        let member = self.clients.book.load().get(id).cloned().ok_or(ClientError::NotFound)?;
+        let mut client = member.client.clone();
+        change(&mut client.terms);
+        self.store.change_client(id, client.terms.clone()).await?;
+        let member = Arc::new(Member { client, live: Arc::clone(&member.live) });
+        let view = member.view(self.clock.now());
+        self.clients.change(|book| book.replace(id, member));
+        tracing::info!(client = %id, "client changed");
+        Ok(view)
+    }
+
+    /// Let a client in no more, now and for good: its requests under way end at once, and its lines in the ledger stay.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn revoke_client(&self, id: ClientId) -> Result<ClientView, ClientError> {
+        let _changing = self.changes.read().await;
+        let _one = self.clients.changing.lock().await;
+        let member = self.clients.book.load().get(id).cloned().ok_or(ClientError::NotFound)?;
+        // The store first: what cannot be written down does not happen.
+        match self.store.revoke_client(id).await {
+            // Gone there already: a try before this one was told that it failed, and was written after all.
+            Ok(()) | Err(StoreError::NoSuchClient(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.clients.change(|book| drop(book.remove(id)));
+        member.live.revoked.send_replace(true);
+        self.metrics.forget_client(id);
+        tracing::info!(client = %id, "client revoked");
+        let now = self.clock.now();
+        Ok(ClientView { standing: Standing::Revoked, revoked_at: Some(now), ..member.view(now) })
+    }
+
+    /// Every client whose key is not revoked, in the order in which they came.
+    pub fn clients(&self) -> Vec<ClientView> {
+        let now = self.clock.now();
+        self.clients.book.load().iter().map(|member| member.view(now)).collect()
+    }
+
+    /// A client, also one whose key is revoked.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn client(&self, id: ClientId) -> Result<ClientView, ClientError> {
+        let now = self.clock.now();
+        if let Some(member) = self.clients.book.load().get(id) {
+            return Ok(member.view(now));
+        }
+        let StoredClient { client, hash, revoked_at } = self.store.client(id).await?.ok_or(ClientError::NotFound)?;
+        // In the store and not in the book: it was revoked, or was added by a write that was told to have failed. Then nobody
+        // has its key.
+        let standing = if hash.is_none() { Standing::Revoked } else { client.standing(now) };
+        Ok(ClientView { client, standing, revoked_at, in_flight: 0 })
+    }
+
+    /// Sign tokens with a new key. Those that are out stay good until they are over, or end here and now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rotate_signing_key(&self, ends_tokens: bool) -> Result<(), ClientError> {
+        let _changing = self.changes.read().await;
+        let _one = self.clients.changing.lock().await;
+        let now = self.clock.now();
+        let secret = SecretBytes::random().ok_or(ClientError::NoRandomness)?;
+        let ring = self.clients.keyring.load_full();
+        if !ring.has_room(now, ends_tokens) {
+            return Err(ClientError::TooManySigningKeys);
+        }
+        let id = self.store.rotate_signing_key(secret.clone(), ends_tokens).await?;
+        let next = SigningKey::new(id, secret.expose(), None);
+        self.clients.keyring.store(Arc::new(ring.rotated(next, now, ends_tokens)));
+        tracing::info!(ends_tokens, "tokens are signed with a new key");
+        Ok(())
+    }
+
+    /// A rejection as it counts: the caller is told no more than that it is one.
+    pub(super) fn member_of(&self, key: &ClientKey, now: Timestamp) -> Result<Arc<Member>, Rejection> {
+        let hash = self.clients.hasher.hash(key);
+        let member = self.clients.book.load().find(&hash).cloned().ok_or(Rejection::Unknown)?;
+        member.active(now)
+    }
+}
+
+impl Member {
+    pub(super) fn active(self: Arc<Self>, now: Timestamp) -> Result<Arc<Self>, Rejection> {
+        match self.client.standing(now) {
+            Standing::Active => Ok(self),
+            Standing::Expired => Err(Rejection::Expired),
+            Standing::Revoked => Err(Rejection::Revoked),
+        }
+    }
+}
