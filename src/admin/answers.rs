@@ -2,8 +2,9 @@
 //! `potluck` command reads answers with them.
 //!
 //! Amounts are exact decimal texts with a dollar sign (`"$2.4567"`), times RFC 3339 in UTC. No type here can hold a
-//! key: the most that is shown of one is its mask.
+//! pooled key: the most that is shown of one is its mask. A new client's key is told once ([`ShownKey`]).
 
+mod clients;
 mod ledger;
 mod money;
 
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::pool::{Health, Rotation};
 
+pub use clients::{ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer, ShownKey};
 pub use ledger::{
     EntryKind, EntryTokens, LedgerAnswer, LedgerEntry, LedgerSums, OpenAnswer, OpenEntry, ReceiptAnswer, ReceiptCheck,
     ReceiptKey, ReceiptModel, ReceiptSuspense, SettledAnswer, SummaryAnswer, SummaryEntry, TokenSums,

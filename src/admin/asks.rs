@@ -1,5 +1,7 @@
 //! The bodies of writes, as they stand on the wire, and how they are read.
 
+mod clients;
+
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -13,6 +15,8 @@ use super::fields::Fields;
 use super::limits::{LimitWord, LimitsWord, limit_schema};
 use super::refused::Refused;
 use super::text::{NAME_MAX_CHARS, NOTE_MAX_CHARS};
+
+pub(super) use clients::{CLIENT_ID, ClientChange, ClientOffer, RotationWord, client_id, nothing, parse_client_id};
 
 /// `POST /keys/openrouter`: a key for the pool.
 #[derive(Debug, ToSchema)]

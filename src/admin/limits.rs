@@ -17,10 +17,10 @@ const MODELS_MAX: usize = 64;
 const MODEL_MAX_CHARS: usize = 128;
 
 const AMOUNT: &str = "a number of dollars above zero";
-const CONCURRENCY: &str = "a whole number above zero";
-const MODELS: &str = "a list of at most 64 patterns of model names, such as anthropic/*, each of at most 128 letters, \
+pub(super) const CONCURRENCY: &str = "a whole number above zero";
+pub(super) const MODELS: &str = "a list of at most 64 patterns of model names, such as anthropic/*, each of at most 128 letters, \
      digits, -, _, ., :, /, @, ~, +, * and ?";
-const EXPIRES_AT: &str = "a time to come, such as 2027-01-01T00:00:00Z or 2027-01-01";
+pub(super) const EXPIRES_AT: &str = "a time to come, such as 2027-01-01T00:00:00Z or 2027-01-01";
 
 /// What a donor allows. A member that is absent stays as it is (in a donation: is not limited), and `null` lifts it.
 #[derive(Debug, Default, PartialEq, Eq, ToSchema)]
@@ -191,7 +191,7 @@ fn amount(text: &str) -> Option<Usd> {
     Usd::parse(text.as_bytes()).ok().filter(|amount| *amount > Usd::ZERO)
 }
 
-fn patterns(text: &str) -> Option<Vec<String>> {
+pub(super) fn patterns(text: &str) -> Option<Vec<String>> {
     let patterns: Vec<String> = serde_json::from_str(text).ok()?;
     let good = |pattern: &String| {
         let clean = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/@~+*?".contains(&b);
@@ -200,7 +200,7 @@ fn patterns(text: &str) -> Option<Vec<String>> {
     (patterns.len() <= MODELS_MAX && patterns.iter().all(good)).then_some(patterns)
 }
 
-fn to_come(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn to_come(text: &str, now: Timestamp) -> Option<Timestamp> {
     let text: String = serde_json::from_str(text).ok()?;
     text::time(&text).or_else(|| text::day(&text).map(|day| day.start())).filter(|at| *at > now)
 }

@@ -6,6 +6,7 @@
 mod answers;
 mod app;
 mod asks;
+mod clients;
 mod export;
 mod fields;
 mod guard;
@@ -31,10 +32,11 @@ use axum::routing::{MethodRouter, delete, get, patch, post};
 use http::{HeaderValue, StatusCode, header};
 
 pub use answers::{
-    CapAnswer, DonatedAnswer, EntryKind, EntryTokens, ErrorAnswer, ErrorDetail, HealthCounts, HealthSetAnswer,
-    KeyAnswer, KeyCaps, KeyGate, KeyHealth, KeyLimits, KeysAnswer, LedgerAnswer, LedgerEntry, LedgerSums, LiveAnswer,
-    OpenAnswer, OpenEntry, PoolStats, PoolStatus, ReadyAnswer, ReceiptAnswer, ReceiptCheck, ReceiptKey, ReceiptModel,
-    ReceiptSuspense, SettledAnswer, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums, Why,
+    CapAnswer, ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, DonatedAnswer, EntryKind,
+    EntryTokens, ErrorAnswer, ErrorDetail, HealthCounts, HealthSetAnswer, KeyAnswer, KeyCaps, KeyGate, KeyHealth,
+    KeyLimits, KeysAnswer, LedgerAnswer, LedgerEntry, LedgerSums, LiveAnswer, OpenAnswer, OpenEntry, PoolStats,
+    PoolStatus, ReadyAnswer, ReceiptAnswer, ReceiptCheck, ReceiptKey, ReceiptModel, ReceiptSuspense, RotatedAnswer,
+    SettledAnswer, ShownKey, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums, Why,
     WithdrawnAnswer,
 };
 pub use app::AdminApp;
@@ -137,6 +139,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Desk>>)> {
         ("/keys/openrouter/{id}", patch(handlers::change)),
         ("/keys/openrouter/{id}/receipt", get(ledger::receipt)),
         ("/health/openrouter", post(handlers::set_health)),
+        ("/clients", get(clients::clients).merge(post(clients::add))),
+        ("/clients/{id}", get(clients::client).merge(patch(clients::change)).merge(delete(clients::revoke))),
+        ("/tokens/rotate", post(clients::rotate)),
         ("/ledger", get(ledger::ledger)),
         ("/ledger/summary", get(ledger::summary)),
         ("/ledger/suspense", get(ledger::open)),

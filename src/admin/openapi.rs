@@ -5,14 +5,14 @@ use utoipa::openapi::{Components, ContentBuilder, OpenApi as Document, Ref, Resp
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::answers::ErrorAnswer;
-use super::{handlers, ledger};
+use super::{clients, handlers, ledger};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "potluck admin API",
         description = "Donated OpenRouter keys: adding and removing them, their health, and what the pool does and \
-            spends. When a token is set, every call but `/health` and `/ready` needs it as `Authorization: Bearer …`. \
+            spends; and the clients that may use it. When a token is set, every call but `/health` and `/ready` needs it as `Authorization: Bearer …`. \
             Calls from pages of other origins and calls with a foreign `Host` are refused. Every refusal is an \
             `ErrorAnswer`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -20,6 +20,7 @@ use super::{handlers, ledger};
     tags(
         (name = "pool", description = "What there is"),
         (name = "keys", description = "Donating, withdrawing, limiting, and saying how a key is"),
+        (name = "clients", description = "Who may use the pool"),
         (name = "ledger", description = "Where the money went"),
         (name = "operation", description = "For load balancers, Prometheus and tools"),
     ),
@@ -30,6 +31,12 @@ use super::{handlers, ledger};
         handlers::change,
         handlers::withdraw,
         handlers::set_health,
+        clients::clients,
+        clients::add,
+        clients::client,
+        clients::change,
+        clients::revoke,
+        clients::rotate,
         ledger::ledger,
         ledger::summary,
         ledger::open,

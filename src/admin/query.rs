@@ -11,7 +11,7 @@ use crate::money::{ClientId, Outcome};
 use crate::pool::KeyId;
 use crate::store::{Cursor, LedgerFilter};
 
-use super::asks::key_id;
+use super::asks::{CLIENT_ID, key_id, parse_client_id};
 use super::refused::Refused;
 use super::text;
 
@@ -90,7 +90,7 @@ impl FilterWord {
         let from = parameters.read("from", TIME, |text| time(text).or_else(|| Some(text::day(text)?.start())))?;
         let to = parameters.read("to", TIME, |text| time(text).or_else(|| Some(end_of(text::day(text)?))))?;
         let key = parameters.take("key")?.map(|id| key_id("key", &id)).transpose()?;
-        let client = parameters.read("client", "a client's id, such as c1", client)?;
+        let client = parameters.read("client", CLIENT_ID, parse_client_id)?;
         let model = parameters.take("model")?.map(|model| text::check(&model, MODEL_MAX_CHARS));
         let model = model.transpose().map_err(|fault| Refused::Text { field: "model", fault })?;
         let outcome = parameters.read("outcome", OUTCOME, Outcome::from_name)?;
@@ -116,10 +116,6 @@ fn time(text: &str) -> Option<Timestamp> {
 
 fn end_of(day: Day) -> Timestamp {
     day.start().next_midnight()
-}
-
-fn client(text: &str) -> Option<ClientId> {
-    text.strip_prefix('c')?.parse().ok().map(ClientId)
 }
 
 /// How an answer of many lines is written.

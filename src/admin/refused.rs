@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::pool::KeyId;
-use crate::pot::{AdminError, DonateError, SettleError};
+use crate::pot::{AdminError, ClientError, DonateError, SettleError};
 use crate::secret::KeyFormatError;
 use crate::store::StoreError;
 
@@ -47,6 +47,14 @@ pub(super) enum Refused {
     KeyNotFound,
     /// A key that never was in the pool.
     KeyNeverThere,
+    /// No such client, or its key is revoked.
+    ClientNotFound,
+    /// As many clients as there can be.
+    TooManyClients,
+    /// Too many signing keys whose tokens are not over.
+    TooManySigningKeys,
+    /// A change that changes nothing.
+    NothingToChange,
     /// No line of the ledger of that number, or none that was ever in suspense.
     EntryNotFound,
     /// The entry's cost is known by now.
@@ -84,16 +92,18 @@ impl Refused {
         match self {
             Self::Token => StatusCode::UNAUTHORIZED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::KeyNotFound | Self::KeyNeverThere | Self::EntryNotFound | Self::NoSuchPath => StatusCode::NOT_FOUND,
+            Self::KeyNotFound | Self::KeyNeverThere | Self::ClientNotFound | Self::EntryNotFound | Self::NoSuchPath => {
+                StatusCode::NOT_FOUND
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyBroken => StatusCode::REQUEST_TIMEOUT,
-            Self::KeyPresent(_) | Self::EntrySettled => StatusCode::CONFLICT,
+            Self::KeyPresent(_) | Self::EntrySettled | Self::TooManySigningKeys => StatusCode::CONFLICT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Guessing { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Store | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store | Self::Draining | Self::TooManyClients => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -116,6 +126,10 @@ impl Refused {
             Self::KeyManages => "key_manages",
             Self::KeyRejected => "key_rejected",
             Self::KeyNotFound | Self::KeyNeverThere => "key_not_found",
+            Self::ClientNotFound => "client_not_found",
+            Self::TooManyClients => "too_many_clients",
+            Self::TooManySigningKeys => "too_many_signing_keys",
+            Self::NothingToChange => "nothing_to_change",
             Self::EntryNotFound => "entry_not_found",
             Self::EntrySettled => "entry_settled",
             Self::TooManyLines { .. } => "too_many_lines",
@@ -161,6 +175,12 @@ impl Refused {
             }
             Self::KeyNotFound => "no such key in the pool".to_owned(),
             Self::KeyNeverThere => "no such key is in the pool, and none was ever used".to_owned(),
+            Self::ClientNotFound => "no such client, or its key is revoked".to_owned(),
+            Self::TooManyClients => "there are as many clients as there can be: revoke some".to_owned(),
+            Self::TooManySigningKeys => {
+                "too many older signing keys have tokens that are not over: wait, or end them with endTokens".to_owned()
+            }
+            Self::NothingToChange => "name at least one thing to change".to_owned(),
             Self::EntryNotFound => "no entry of that number was ever in suspense".to_owned(),
             Self::EntrySettled => "the entry is not in suspense any more: its cost is known".to_owned(),
             Self::TooManyLines { max } => format!("that is more than {max} lines: ask for less, by from, to or key"),
@@ -246,6 +266,21 @@ impl From<AdminError> for Refused {
         match error {
             AdminError::NotFound => Self::KeyNotFound,
             AdminError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClientError> for Refused {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::NotFound => Self::ClientNotFound,
+            ClientError::TooMany => Self::TooManyClients,
+            ClientError::TooManySigningKeys => Self::TooManySigningKeys,
+            ClientError::NoRandomness => {
+                tracing::error!(%error, "a secret could not be made");
+                Self::Internal
+            }
+            ClientError::Store(error) => error.into(),
         }
     }
 }

@@ -3,13 +3,14 @@
 mod ledger;
 mod money;
 
+use crate::clients::Terms;
 use crate::money::Usd;
 use crate::pool::{Gate, Health};
-use crate::pot::{KeyMoney, KeyView, Overview, Readiness};
+use crate::pot::{ClientView, KeyMoney, KeyView, Overview, Readiness};
 
 use super::answers::{
-    HealthCounts, KeyAnswer, KeyHealth, KeysAnswer, PoolStats, PoolStatus, ReadyAnswer, StatusAnswer, SuspenseStatus,
-    Why,
+    ClientAnswer, HealthCounts, KeyAnswer, KeyHealth, KeysAnswer, PoolStats, PoolStatus, ReadyAnswer, StatusAnswer,
+    SuspenseStatus, Why,
 };
 
 pub(super) use ledger::{entry, open, page, receipt, summary};
@@ -125,6 +126,25 @@ pub(super) fn health(view: &KeyView) -> KeyHealth {
         why,
         note: state.note.clone(),
         free_models_from: state.free_until.map(|at| at.to_string()),
+    }
+}
+
+/// A client.
+pub(super) fn client(view: ClientView) -> ClientAnswer {
+    let ClientView { client, standing, revoked_at, in_flight } = view;
+    let Terms { name, note, expires_at, models, concurrency } = client.terms;
+    ClientAnswer {
+        id: client.id.to_string(),
+        key: client.mask,
+        name,
+        note,
+        status: standing,
+        created_at: client.created_at.to_string(),
+        expires_at: expires_at.map(|at| at.to_string()),
+        revoked_at: revoked_at.map(|at| at.to_string()),
+        models: models.patterns().collect(),
+        concurrency,
+        in_flight,
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) enum TextFault {
     Long(usize),
     /// Holds control characters, invisible ones, or ones that change the direction of writing.
     Unprintable,
-    /// Holds what looks like an OpenRouter key, and texts are shown to everybody.
+    /// Holds what looks like an OpenRouter key, a client key or a token, and texts are shown to everybody.
     Key,
 }
 
@@ -45,7 +45,9 @@ pub(super) fn check(text: &str, max_chars: usize) -> Result<String, TextFault> {
     if !is_printable(text) {
         return Err(TextFault::Unprintable);
     }
-    if text.to_ascii_lowercase().contains("sk-or-") {
+    let lower = text.to_ascii_lowercase();
+    // Tokens are JSON objects in base64, all of which begin alike.
+    if lower.contains("sk-or-") || lower.contains("ptl-") || text.contains("eyJ") {
         return Err(TextFault::Key);
     }
     Ok(text.to_owned())
@@ -117,5 +119,7 @@ mod tests {
         check("nbsp\u{a0}space", TextFault::Unprintable);
         check("my key sk-or-v1-0011", TextFault::Key);
         check("SK-OR-V1-0011", TextFault::Key);
+        check("ptl-0011", TextFault::Key);
+        check("my token eyJhbGci", TextFault::Key);
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod clients;
 mod demo;
 mod harden;
 mod keys;
@@ -43,6 +44,7 @@ Examples:
   OPENROUTER_KEYS=sk-or-v1-… potluck            serve, with that key in the pool
   potluck keys add --label alice                donate another key to the running pool
   potluck keys limits k1 --day 5                spend at most $5 a day on it
+  potluck clients add ann                       give somebody a key for this pool
   potluck status                                which keys are well, and what is left
   potluck ledger                                where the money went, line by line
   potluck keys receipt k1                       the same for the donor of one key
@@ -67,6 +69,8 @@ enum Command {
     Status(status::StatusArgs),
     /// List, add, limit, pause, remove keys of the running pool; receipts for their donors
     Keys(keys::KeysArgs),
+    /// Let clients in, change what they may do, revoke their keys; rotate the key that tokens are signed with
+    Clients(clients::ClientsArgs),
     /// The books: every attempt and what it cost, sums by day, costs that are still open
     Ledger(ledger::LedgerArgs),
 }
@@ -137,6 +141,7 @@ impl Cli {
             Some(Command::Config) => print(&documented_file()),
             Some(Command::Status(args)) => status::status(&args),
             Some(Command::Keys(args)) => keys::keys(args),
+            Some(Command::Clients(args)) => clients::clients(args),
             Some(Command::Ledger(args)) => ledger::ledger(args),
         }
     }

@@ -6,9 +6,9 @@ use super::schema::faults;
 use super::*;
 use crate::money::Cost;
 
-/// The path of an operation, with a key in it that is there.
+/// The path of an operation, with a key or client in it that is there.
 fn real(path: &str) -> String {
-    path.replace("{id}", "k1")
+    path.replace("{id}", if path.starts_with("/clients") { "c1" } else { "k1" })
 }
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
@@ -34,6 +34,10 @@ fn good_body(method: &str, path: &str) -> String {
         ("post", "/keys/openrouter") => offer(9),
         ("delete", "/keys/openrouter") => r#"{"id":"k1"}"#.to_owned(),
         ("patch", "/keys/openrouter/{id}") => r#"{"limits":{"caps":{"day":5},"paused":true}}"#.to_owned(),
+        ("post", "/clients") => r#"{"name":"ann","models":["openai/*"],"concurrency":2}"#.to_owned(),
+        ("patch", "/clients/{id}") => r#"{"note":"of the library"}"#.to_owned(),
+        ("delete", "/clients/{id}") => "{}".to_owned(),
+        ("post", "/tokens/rotate") => r#"{"endTokens":true}"#.to_owned(),
         ("post", "/ledger/settle") => r#"{"entry":1,"cost":0.5}"#.to_owned(),
         ("post", "/health/openrouter") => r#"{"id":"k1","status":"degraded","error":"by hand"}"#.to_owned(),
         _ => String::new(),
@@ -44,10 +48,11 @@ fn good_body(method: &str, path: &str) -> String {
 async fn every_documented_call_answers_as_documented() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 15);
+    assert_eq!(operations.len(), 21);
     for (path, method, operation) in &operations {
         let house = House::new(None);
         house.donate(1).await;
+        house.call("POST", "/clients", r#"{"name":"bob"}"#).await;
         if path == "/ledger/settle" {
             house.book(Cost::Unknown);
         }
@@ -81,6 +86,7 @@ async fn every_refusal_is_a_documented_one() {
             let house = House::new(token);
             if token.is_none() {
                 house.donate(1).await;
+                house.call("POST", "/clients", r#"{"name":"bob"}"#).await;
             }
             for (body, sender) in bodies.iter().flat_map(|body| senders.map(|sender| (body, sender))) {
                 let answer = house.call_with(&method.to_uppercase(), &real(&path), &[sender], body).await;
@@ -125,6 +131,9 @@ fn documented_requests_name_the_members_that_are_read() {
     assert_eq!(members("KeyChange"), ["limits"]);
     assert_eq!(members("LimitsWord"), ["caps", "concurrency", "expiresAt", "models", "paused", "reserve"]);
     assert_eq!(members("CapsWord"), ["day", "month", "total", "week"]);
+    assert_eq!(members("ClientOffer"), ["concurrency", "expiresAt", "models", "name", "note"]);
+    assert_eq!(members("ClientChange"), members("ClientOffer"));
+    assert_eq!(members("RotationWord"), ["endTokens"]);
     assert_eq!(members("CostWord"), ["cost", "entry"]);
     assert_eq!(members("KeyNamed"), ["id", "key"]);
     assert_eq!(members("HealthWord"), ["cost", "error", "id", "key", "status"]);

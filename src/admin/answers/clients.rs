@@ -1,0 +1,127 @@
+//! Clients, as they stand on the wire.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::clients::Standing;
+
+/// A client, without its key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAnswer {
+    /// Its id, as in the ledger.
+    #[schema(example = "c1")]
+    pub id: String,
+    /// What is shown of its key.
+    #[schema(example = "ptl-…3f9a")]
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// A note about it.
+    pub note: Option<String>,
+    /// How its key stands.
+    pub status: Standing,
+    /// Since when there is one.
+    pub created_at: String,
+    /// When it is over.
+    pub expires_at: Option<String>,
+    /// When it was revoked.
+    pub revoked_at: Option<String>,
+    /// The models it may ask for; all when there is none.
+    pub models: Vec<String>,
+    /// The most requests at a time.
+    pub concurrency: Option<u32>,
+    /// Requests under way.
+    pub in_flight: u32,
+}
+
+/// `GET /clients`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientsAnswer {
+    /// Clients whose key is not revoked.
+    pub total_clients: u64,
+    /// All of them, in the order in which they came.
+    pub clients: Vec<ClientAnswer>,
+}
+
+/// `POST /clients`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAddedAnswer {
+    /// Always `true`.
+    pub success: bool,
+    /// What happened, for people.
+    pub message: String,
+    /// The new client's id.
+    #[schema(example = "c1")]
+    pub id: String,
+    /// Its key. It is told here and never again.
+    #[schema(value_type = String, format = Password, example = "ptl-0123…")]
+    pub key: ShownKey,
+    /// The client.
+    pub client: ClientAnswer,
+}
+
+/// `DELETE /clients/{id}`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientRevokedAnswer {
+    /// Always `true`.
+    pub success: bool,
+    /// What happened, for people.
+    pub message: String,
+    /// The client's id, which its lines in the ledger keep.
+    #[schema(example = "c1")]
+    pub id: String,
+    /// The client.
+    pub client: ClientAnswer,
+}
+
+/// `POST /tokens/rotate`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotatedAnswer {
+    /// Always `true`.
+    pub success: bool,
+    /// What happened, for people.
+    pub message: String,
+}
+
+/// A client key on its way to whoever is to have it: the one secret that an answer of the admin API holds. Wiped on drop,
+/// redacted in `Debug`.
+#[derive(Clone)]
+pub struct ShownKey(Zeroizing<String>);
+
+impl ShownKey {
+    /// A key to be shown.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ShownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShownKey(…)")
+    }
+}
+
+impl Serialize for ShownKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ShownKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
