@@ -4,8 +4,8 @@
 #   docker run --rm potluck demo                           # no key, no network, no account
 #   docker run -d --name potluck --network host --env-file potluck.env -v potluck:/data potluck
 #
-# Host networking, because the proxy listener stays on loopback until client keys exist: everybody who reaches it
-# spends the donors' credit. Secrets (OPENROUTER_KEYS, POTLUCK_ADMIN_TOKEN, POTLUCK_MASTER_KEY) come from the
+# Host networking, because both listeners are on loopback by default. With POTLUCK_LISTEN=0.0.0.0:8767 others can reach
+# the proxy listener: they need client keys then (`potluck clients add`). Secrets (OPENROUTER_KEYS, POTLUCK_ADMIN_TOKEN, POTLUCK_MASTER_KEY) come from the
 # environment, never from the image.
 
 FROM rust:1.95-slim-bookworm AS build

@@ -45,8 +45,12 @@ fn check_judges_file_environment_and_flags() {
     check(&["check"], &[("OPENROUTER_KEYS", KEY)], 0, &["1 from the environment"]);
     check(&["check", "-c", &file("[proxy]\nlisten = \"127.0.0.1:9\"")], &[], 0, &["127.0.0.1:9 "]);
     check(&["check", "--listen", "127.0.0.1:7"], &[("POTLUCK_LISTEN", "127.0.0.1:8")], 0, &["127.0.0.1:7 "]);
-    check(&["check", "--set", "proxy.threads=7"], &[], 0, &["(7 threads)"]);
-    check(&["check"], &[("POTLUCK_LISTEN", "0.0.0.0:8")], 64, &["a fault:", "proxy.listen (POTLUCK_LISTEN)"]);
+    check(&["check", "--set", "proxy.threads=7"], &[], 0, &["(7 threads;"]);
+    let public = ("POTLUCK_LISTEN", "0.0.0.0:8");
+    check(&["check"], &[public], 0, &["0.0.0.0:8 ", "clients need keys"]);
+    let open = ("POTLUCK_CLIENTS", "open");
+    check(&["check"], &[public, open], 64, &["a fault:", "clients.mode (POTLUCK_CLIENTS)", "donors' credit"]);
+    check(&["check"], &[open], 0, &["whoever reaches it"]);
     check(
         &["check", "-c", &file("nonsense = 1\n[proxy]\nthreads = 0")],
         &[("POTLUCK_ROTATION", "up")],

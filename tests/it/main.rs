@@ -6,6 +6,7 @@ mod admin;
 mod blame;
 mod books;
 mod choosing;
+mod clients;
 mod failover;
 mod fixtures;
 mod hostile;

@@ -37,6 +37,42 @@ fn add(place: &Place, key: &SimKey, words: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_are_managed_from_a_terminal() {
+    let (simulator, keys) = simulator(1).await;
+    let place = Place::new(&simulator, "").keys(&keys).env("POTLUCK_CLIENTS", "required");
+    let running = place.start().await;
+    let text = prints(place.command(&["clients", "add", "ann", "--models", "openai/*", "--note", "x"])).await;
+    let (said, key) = text.trim_end().split_once('\n').expect("two lines");
+    assert_eq!(said, "c1 (ann) may use the pool. Its key, shown this once:");
+    let added = json(&place, &["clients", "add", "bob", "--concurrency", "3", "--json"]).await;
+    assert_eq!((&added["id"], &added["client"]["concurrency"]), (&"c2".into(), &3.into()));
+    let ask = |key: &str| Ask::post(CHAT, chat(MODEL)).header("authorization", &format!("Bearer {key}"));
+    assert_eq!(place.ask(&Ask::post(CHAT, chat(MODEL))).await.status, 401);
+    for key in [key, added["key"].as_str().expect("a key")] {
+        assert_eq!(place.ask(&ask(key)).await.status, 200);
+    }
+    let text = prints(place.command(&["clients", "list"])).await;
+    for part in ["ann", "bob", "openai/*", "active", &key[72..]] {
+        assert!(text.contains(part), "{part:?}: {text}");
+    }
+    assert!(!text.contains(&key[..70]));
+    let changed = json(&place, &["clients", "change", "c1", "--no-models", "--expires", "2100-01-01", "--json"]).await;
+    assert_eq!((changed["models"].as_array().map(Vec::len), &changed["note"]), (Some(0), &"x".into()));
+    assert_eq!(changed["expiresAt"], "2100-01-01T00:00:00Z");
+    let text = prints(place.command(&["clients", "rotate", "--end-tokens"])).await;
+    assert!(text.contains("a new key") && text.contains("have ended"), "{text}");
+    assert_eq!(prints(place.command(&["clients", "revoke", "c1"])).await, "c1 (ann) may not use the pool any more\n");
+    assert_eq!(place.ask(&ask(key)).await.status, 401);
+    assert!(prints(place.command(&["clients", "show", "c1"])).await.contains("revoked"));
+    let output = output(place.command(&["clients", "revoke", "c1"])).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(said, "potluck: no such client, or its key is revoked\n");
+    assert!(!running.log().contains(&key[4..20]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn keys_are_managed_from_a_terminal() {
     let (simulator, keys) = simulator(3).await;
     let place = Place::new(&simulator, "");

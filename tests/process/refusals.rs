@@ -48,7 +48,9 @@ async fn exit_codes_tell_wrong_settings_from_everything_else() {
         assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
         assert!(said.contains(says), "{words:?} should say {says:?}: {said}");
     };
-    check(&place, &["run", "--listen", "0.0.0.0:1"], 64, "proxy.listen").await;
+    let open = place.clone().env("POTLUCK_CLIENTS", "open");
+    check(&open, &["run", "--listen", "0.0.0.0:1"], 64, "everybody who can reach 0.0.0.0:1 spend the donors' credit")
+        .await;
     check(&place, &["--listen", "nowhere"], 64, "proxy.listen").await;
     check(&place, &["run", "-c", "/nowhere.toml"], 64, "/nowhere.toml").await;
     check(&place.clone().env("POTLUCK_CLIENTS", "open?"), &[], 64, "clients.mode (POTLUCK_CLIENTS)").await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use potluck::clients::Terms;
 use potluck::money::{Cost, Entry, Outcome, RequestId, Tokens};
 use potluck::pool::KeyId;
 use potluck::upstream::Endpoint;
@@ -13,6 +14,10 @@ use crate::support::{Answer, Ask, House};
 
 const LIMITS: &str = "/keys/openrouter/{id}";
 const RECEIPT: &str = "/keys/openrouter/{id}/receipt";
+
+const CLIENTS: &str = "/clients";
+const CLIENT: &str = "/clients/{id}";
+const ROTATE: &str = "/tokens/rotate";
 
 const TOKEN: &str = "a-token-of-thirty-two-characters";
 /// What no call over the wire can bring about: a fault of potluck's own, and a wait of ten seconds for a body (both are
@@ -70,15 +75,18 @@ fn good_body(house: &House, method: &str, path: &str) -> String {
         }
         ("DELETE", OFFER) => r#"{"id":"k1"}"#.to_owned(),
         ("PATCH", LIMITS) => r#"{"limits":{"caps":{"day":5},"paused":false}}"#.to_owned(),
+        ("POST", CLIENTS) => r#"{"name":"ann","note":"x","models":["openai/*"],"concurrency":2}"#.to_owned(),
+        ("PATCH", CLIENT) => r#"{"note":"of the library","expiresAt":"2030-01-01"}"#.to_owned(),
+        ("POST", ROTATE) => "{}".to_owned(),
         ("POST", SETTLE) => r#"{"entry":1,"cost":0.5}"#.to_owned(),
         ("POST", _) => r#"{"id":"k2","status":"degraded","error":"by hand","cost":0.5}"#.to_owned(),
         _ => String::new(),
     }
 }
 
-/// A documented path with a key in it that is there to the end.
+/// A documented path with a key or a client in it that is there to the end.
 fn real(path: &str) -> String {
-    path.replace("{id}", "k2")
+    path.replace("{id}", if path.starts_with(CLIENTS) { "c1" } else { "k2" })
 }
 
 /// The ledger's first line: an attempt whose cost is not known.
@@ -140,6 +148,9 @@ async fn every_documented_path_method_status_and_schema_is_real() {
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let mut checked = Checked { document: &document, seen: Seen::new() };
     book_unknown(&house);
+    for name in ["bob", "carl"] {
+        house.pot.add_client(Terms { name: name.to_owned(), ..Terms::default() }).await.expect("added");
+    }
     let operations = operations(&document);
     for (method, path) in &operations {
         badly(&mut checked, &house, method, path).await;
@@ -159,6 +170,15 @@ async fn every_documented_path_method_status_and_schema_is_real() {
         let word = json!({"entry": entry, "cost": 0.5}).to_string();
         checked.check("POST", SETTLE, &call(&house, "POST", SETTLE, &word).await);
     }
+    for method in ["GET", "PATCH", "DELETE"] {
+        let nobody = call(&house, method, "/clients/c77", &good_body(&house, method, CLIENT)).await;
+        checked.check(method, CLIENT, &nobody);
+    }
+    checked.check("DELETE", CLIENT, &call(&house, "DELETE", "/clients/c2", "").await);
+    checked.check("GET", CLIENT, &call(&house, "GET", "/clients/c2", "").await);
+    for _ in 0..17 {
+        checked.check("POST", ROTATE, &call(&house, "POST", ROTATE, "{}").await);
+    }
     let present = json!({"key": house.sim.bill().keys[1].name}).to_string();
     checked.check("POST", OFFER, &call(&house, "POST", OFFER, &present).await);
     checked.check("DELETE", OFFER, &call(&house, "DELETE", OFFER, r#"{"id":"k1"}"#).await);
@@ -166,6 +186,8 @@ async fn every_documented_path_method_status_and_schema_is_real() {
     // Without a store nothing can be read or written, and nothing is changed.
     house.pot.store().close().expect("closed");
     checked.check("DELETE", OFFER, &call(&house, "DELETE", OFFER, r#"{"id":"k2"}"#).await);
+    checked.check("GET", CLIENT, &call(&house, "GET", "/clients/c2", "").await);
+    checked.check("POST", ROTATE, &call(&house, "POST", ROTATE, r#"{"endTokens":true}"#).await);
     assert_eq!(house.pot.total_keys(), 2, "what cannot be written down does not happen");
     for (method, path) in &operations {
         checked.check(method, path, &call(&house, method, &real(path), &good_body(&house, method, path)).await);

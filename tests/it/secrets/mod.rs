@@ -30,6 +30,8 @@ impl Scene {
         for line in self.sim.bill().keys {
             needles.secret(&format!("key {}", line.index), &line.name);
         }
+        needles.secret("a client key", &self.client[0]);
+        needles.secret("a token", &self.client[1]);
         for (name, text) in [
             ("the admin token", TOKEN),
             ("a wrong admin token", WRONG_TOKEN),
@@ -65,6 +67,7 @@ async fn no_secret_comes_out_anywhere() {
     scene.upstream_garbage().await;
     scene.bad_requests().await;
     scene.admin_calls().await;
+    scene.clients().await;
     scene.reports().await;
     let (secrets, donors) = (scene.secrets(), scene.donors().await);
     let command_line = scene.potluck.command_line();

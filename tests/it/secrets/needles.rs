@@ -17,7 +17,7 @@ impl Needles {
     /// A secret text: every fragment of it, in hex, in base64 however it is shifted, and what it is in hex itself.
     pub fn secret(&mut self, name: &str, text: &str) {
         let bytes = text.as_bytes();
-        let core = text.strip_prefix("sk-or-v1-").unwrap_or(text).as_bytes();
+        let core = text.strip_prefix("sk-or-v1-").or(text.strip_prefix("ptl-")).unwrap_or(text).as_bytes();
         for window in core.windows(FRAGMENT.min(core.len())) {
             self.exactly(name, window);
             self.exactly(&format!("{name} in hex"), hex(window).as_bytes());

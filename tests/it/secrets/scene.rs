@@ -36,6 +36,8 @@ pub struct Scene {
     pub keys: Vec<SimKey>,
     pub potluck: Binary,
     pub seen: Seen,
+    /// A client key, and a token for it.
+    pub client: [String; 2],
 }
 
 impl Scene {
@@ -44,7 +46,12 @@ impl Scene {
         let keys: Vec<SimKey> = (0..3).map(|_| sim.funded_key(Pico::usd(10))).collect();
         let texts: Vec<String> = keys.iter().map(|key| key.text.clone()).collect();
         let potluck = Binary::start(&sim.base_url(), &texts, TOKEN).await;
-        Self { sim, keys, potluck, seen: Seen::default() }
+        // The one answer that holds a client's key, and the one that holds a token.
+        let added = potluck.operate(Ask::post("/clients", json!({"name": "ann"}).to_string()), TOKEN).await.json();
+        let key = added["key"].as_str().unwrap().to_owned();
+        let issued = Ask::post("/auth/token", json!({"apiKey": key}).to_string()).send(potluck.proxy).await.json();
+        let token = issued["token"].as_str().unwrap().to_owned();
+        Self { sim, keys, potluck, seen: Seen::default(), client: [key, token] }
     }
 
     /// A client's request, with credentials of its own that are none of anybody's business.
@@ -149,6 +156,46 @@ impl Scene {
         }
     }
 
+    /// A client key and a token, where they belong and where they do not.
+    pub async fn clients(&self) {
+        let chat = || Ask::post(CHAT, json!({"model": "sim/echo", "messages": []}).to_string());
+        for credential in &self.client {
+            let bearer = format!("Bearer {credential}");
+            for bearer in [&bearer, &bearer[..bearer.len() - 2], &format!("{bearer}00"), &format!("Basic {credential}")]
+            {
+                for ask in
+                    [chat().header("authorization", bearer), Ask::get("/v1/models").header("x-api-key", &bearer[7..])]
+                {
+                    self.seen.client("a client's request", &ask.send(self.potluck.proxy).await);
+                }
+            }
+            for ask in [
+                Ask::get(&format!("/v1/models?key={credential}")),
+                Ask::get(&format!("/v1/{credential}")),
+                Ask::post("/auth/token", json!({"apiKey": &credential[..credential.len() - 1]}).to_string()),
+                Ask::post("/auth/token", json!({"apiKey": credential, "userId": 7}).to_string()),
+                Ask::post("/auth/token", format!("{{\"apiKey\":\"{credential}")),
+                chat().header("authorization", &bearer).header("x-api-key", &self.client[0]),
+            ] {
+                self.seen.client("a client's slip", &ask.send(self.potluck.proxy).await);
+            }
+            for body in [json!({"name": credential}), json!({"name": "x", "note": credential}), json!({credential: 1})]
+            {
+                self.operate("a wrong client", Ask::post("/clients", body.to_string())).await;
+                self.operate("a wrong change", Ask::post("/clients/c1", body.to_string()).method("PATCH")).await;
+            }
+            for path in ["/clients", "/clients/c1", &format!("/clients/{credential}")] {
+                self.operate("clients", Ask::get(path)).await;
+            }
+            let answer = self.potluck.operate(Ask::get("/clients"), credential).await;
+            assert_eq!(answer.status, 401);
+            self.seen.operator("a client's credential", &answer);
+        }
+        self.operate("a change", Ask::post("/clients/c1", json!({"note": "x"}).to_string()).method("PATCH")).await;
+        self.operate("a rotation", Ask::post("/tokens/rotate", "{}")).await;
+        self.operate("a revocation", Ask::post("/clients/c1", "{}").method("DELETE")).await;
+    }
+
     /// Admin calls, right and wrong in every way.
     pub async fn admin_calls(&self) {
         let (pooled, spare) = (&self.keys[0].text, self.sim.funded_key(Pico::usd(1)).text);
@@ -202,7 +249,7 @@ impl Scene {
     }
 
     pub async fn reports(&self) {
-        for path in ["/metrics", "/status", "/keys", "/health", "/ready", "/openapi.json"] {
+        for path in ["/metrics", "/status", "/keys", "/clients", "/clients/c1", "/health", "/ready", "/openapi.json"] {
             let answer = self.operate(path, Ask::get(path)).await;
             assert_eq!(answer.status, 200, "{path}");
         }
