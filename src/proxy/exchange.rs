@@ -141,6 +141,10 @@ impl Inference<'_> {
         let mut ledger_full = false;
         self.quote = self.quoted(session).await;
         loop {
+            if hangup.is_due() {
+                // Revoked while its body came in, or while keys refused: nothing more is spent for it.
+                return Served::GONE;
+            }
             let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,

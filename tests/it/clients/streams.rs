@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::support::chat_stream;
+use crate::support::{Wire, chat_stream};
 
 /// Goes on for as long as it is listened to.
 const ENDLESS: &str = "sim/play?gap_ms=20&output_tokens=5000&stops_on_cancel=true";
@@ -66,6 +66,24 @@ async fn a_request_that_waits_for_its_answer_ends_as_well() {
     assert_eq!(asked.await.expect("no panic"), 0, "closed without an answer");
     assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
     house.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn nothing_is_spent_for_a_client_revoked_while_its_body_comes_in() {
+    let house = House::new(1, PATIENT).await;
+    let ann = house.client(json!({"name": "ann"})).await;
+    let body = chat(MODEL);
+    let head =
+        format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nx-api-key: {}\r\nContent-Length: {}\r\n\r\n", ann.key, body.len());
+    let mut wire = Wire::connect(house.proxy).await;
+    wire.write(&[head.as_bytes(), &body.as_bytes()[..20]].concat()).await;
+    while house.pot.clients()[0].in_flight == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    house.revoke(&ann).await;
+    wire.write(&body.as_bytes()[20..]).await;
+    assert_eq!(wire.until_closed().await, b"");
+    assert!(house.went_up().is_empty());
 }
 
 #[tokio::test]
