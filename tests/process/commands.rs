@@ -157,7 +157,12 @@ async fn check_judges_without_serving_or_touching_anything() {
     let (simulator, keys) = simulator(2).await;
     let place = Place::new(&simulator, "[proxy]\nthreads = 2\n").keys(&keys);
     let text = prints(place.command(&["check", "-c", "potluck.toml"])).await;
-    for part in ["the configuration is good", "(2 threads)", &place.proxy.to_string(), "2 from the environment"] {
+    for part in [
+        "the configuration is good",
+        "(2 threads; whoever reaches it)",
+        &place.proxy.to_string(),
+        "2 from the environment",
+    ] {
         assert!(text.contains(part), "{part:?}: {text}");
     }
     assert!(!text.contains(&keys[0].text[9..20]));
