@@ -2,13 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
-use crate::pool::{AtLast, Choice, Chosen, Effect, NoKey, Unavailable, Want};
+use crate::pool::{Effect, Unavailable};
 use crate::pot::{Attempt, Begun, Call};
 use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
 
@@ -20,33 +19,23 @@ use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
 use super::quote::Quote;
 use super::relay;
-
-/// How often a request that waits for a place on a key on trial looks again, should nobody wake it.
-const QUEUE_LOOK: Duration = Duration::from_secs(1);
+use super::search::Empty;
 
 /// What stays the same over all attempts of a request.
 pub(super) struct Inference<'a> {
     pub(super) proxy: &'a Proxy,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     target: &'a str,
     pub(super) call: Arc<Call>,
-    facts: RequestFacts,
-    body: HeldBody,
+    pub(super) facts: RequestFacts,
+    pub(super) body: HeldBody,
     arrived: Tick,
     /// What it may cost at most, where that matters.
-    quote: Option<Quote>,
+    pub(super) quote: Option<Quote>,
     /// Its limit on output tokens was lowered.
-    clamped: bool,
+    pub(super) clamped: bool,
     /// When the request was whole: what passes from here to the first attempt is potluck's own doing.
-    whole: Tick,
-}
-
-/// How the search for a key ended without one.
-enum Empty {
-    /// The client left while waiting.
-    Gone,
-    /// No key can serve this request.
-    Unavailable(Unavailable),
+    pub(super) whole: Tick,
 }
 
 impl Proxy {
@@ -111,7 +100,7 @@ impl Inference<'_> {
         let mut hangup = Hangup::new();
         let mut held: Option<HeldAnswer> = None;
         let mut ledger_full = false;
-        self.quote = self.quoted(session).await;
+        self.quote = self.quoted(session);
         loop {
             let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
@@ -120,7 +109,7 @@ impl Inference<'_> {
                     return self.refuse(session, &Refusal::LedgerFull).await;
                 }
                 Err(Empty::Unavailable(why)) if self.clamp(why) => {
-                    self.quote = self.quoted(session).await;
+                    self.quote = self.quoted(session);
                     continue;
                 }
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
@@ -199,79 +188,6 @@ impl Inference<'_> {
                 ControlFlow::Break(self.refuse(session, &Refusal::OutOfAttempts).await)
             }
         }
-    }
-
-    /// A key for the next attempt; waits a little for one that is due back soon, or for the verdict on one that is on trial.
-    async fn find_key(
-        &self,
-        session: &mut ServerSession,
-        hunt: &mut Hunt,
-        hangup: &mut Hangup,
-    ) -> Result<Chosen, Empty> {
-        let pot = &self.proxy.pot;
-        let worst = Quote::worst(self.quote.as_ref());
-        loop {
-            // Taken before looking, so that what comes meanwhile is not missed.
-            let (verdict, freed) = (pot.verdict().notified(), pot.freed().notified());
-            let want = Want {
-                lane: self.facts.lane,
-                model: self.facts.model.as_deref(),
-                conversation: self.facts.conversation,
-                tried: hunt.tried(),
-                avoid: hunt.avoid(),
-                richest: hunt.wants_richest(),
-                fallbacks: &self.facts.fallbacks,
-                worst,
-            };
-            let why = match pot.choose(&want) {
-                Choice::Key(chosen) => return Ok(chosen),
-                Choice::None(why) => why,
-            };
-            let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
-            let wait = match due {
-                _ if why.reason == NoKey::AllBusy && !hunt.patience().is_zero() => hunt.patience(),
-                Some(due) if due <= hunt.patience() => due,
-                Some(_) if !hunt.patience().is_zero() && pot.on_trial(&want) => hunt.patience(),
-                _ => match pot.choose_at_last(&want) {
-                    AtLast::Key(chosen) => return Ok(chosen),
-                    AtLast::Full if hunt.may_queue(self.whole.elapsed()) => QUEUE_LOOK,
-                    AtLast::Full => return Err(Empty::Unavailable(why)),
-                    AtLast::None(why) => return Err(Empty::Unavailable(why)),
-                },
-            };
-            let waiting = pot.clock().tick();
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = verdict => {}
-                () = freed => {}
-                () = hangup.wait(session) => return Err(Empty::Gone),
-            }
-            hunt.waited(waiting.elapsed().min(wait));
-        }
-    }
-
-    /// The most this request may cost, where any key's limits make that matter.
-    async fn quoted(&self, session: &ServerSession) -> Option<Quote> {
-        let pot = &self.proxy.pot;
-        if !pot.has_strict() {
-            return None;
-        }
-        let quote = Quote::of(pot, session, self.endpoint, &self.body, self.proxy.limits.default_bound);
-        Some(Box::pin(quote).await)
-    }
-
-    /// Ask for no more than the richest key affords, once, where the operator wants that rather than a refusal.
-    fn clamp(&mut self, why: Unavailable) -> bool {
-        if !self.proxy.limits.clamp_max_tokens || self.clamped {
-            return false;
-        }
-        let quote = self.quote.as_ref();
-        let Some(body) = quote.and_then(|quote| quote.clamped(self.endpoint, &self.body.bytes, why.reason)) else {
-            return false;
-        };
-        self.body.replace(body);
-        self.clamped = true;
-        true
     }
 
     fn outgoing(&self, attempt: &Attempt) -> Outgoing<'_> {

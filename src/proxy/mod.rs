@@ -17,6 +17,7 @@ mod jobs;
 mod own;
 mod quote;
 mod relay;
+mod search;
 pub(crate) mod wire;
 
 use std::sync::Arc;
