@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use http::{HeaderMap, header};
 use tokio::sync::Notify;
 
 use quiet::{Asked, Ends};
@@ -225,6 +226,19 @@ impl Pot {
     /// The upstream.
     pub fn origin(&self) -> &Arc<Origin> {
         &self.origin
+    }
+
+    /// An answer's head tells what time it is for the upstream.
+    pub(crate) fn heard_time(&self, headers: &HeaderMap) {
+        // An answer with an age comes out of somebody's cache and tells what time it was.
+        if headers.contains_key(header::AGE) {
+            return;
+        }
+        let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        if let Some(skew) = self.clock.check(date) {
+            self.metrics.alarm("clock_skewed");
+            tracing::error!(?skew, "the system's clock and the upstream's differ; caps turn with the later midnight");
+        }
     }
 
     /// What models cost.

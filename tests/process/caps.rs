@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use potluck::simulator::{Play, Script, SimKey, SimulatorHandle};
+use potluck::clock::{Clock, Timestamp};
+use potluck::simulator::{Pico, Play, Script, SimKey, Simulator, SimulatorConfig, SimulatorHandle};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -187,4 +188,24 @@ async fn a_sync_that_fails_stops_the_spending_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_the_spending_and_loses_nothing() {
     a_disk_that_fails("inject=pwrite64:error=ENOSPC:when=200+").await;
+}
+
+/// F16: this machine's clock is a day ahead of the upstream's. Its day is not begun, so its caps are not open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_the_upstream_has_not_come_to_is_not_begun() {
+    let upstream = Clock::system().now().before(Duration::from_secs(24 * 60 * 60));
+    let config = SimulatorConfig { clock: Clock::manual(upstream), ..SimulatorConfig::default() };
+    let simulator = Simulator::start(config).await.expect("the simulator starts");
+    let place = Place::new(&simulator, "").keys(&[simulator.funded_key(Pico::usd(10))]);
+    let running = place.start().await;
+    cap(&place, "0.01").await;
+    assert_eq!(Ask::post(CHAT, body(1, false)).send(place.proxy).await.status, 200);
+    place.status_when("it is booked", |status| status["inFlight"] == 0 && status["held"] == "$0.0000").await;
+    let entry = place.admin("/ledger").await["entries"][0].clone();
+    let at = Timestamp::parse_rfc3339(entry["at"].as_str().expect("a time")).expect("a time");
+    assert_eq!(at.day(), upstream.day(), "{entry}");
+    let metrics = Ask::get("/metrics").send(place.admin).await.text();
+    let alarms = metrics.lines().find(|line| line.starts_with(r#"potluck_alarms_total{reason="clock_skewed"}"#));
+    assert!(alarms.is_some_and(|line| !line.ends_with(" 0")), "{alarms:?}");
+    running.stop().await;
 }
