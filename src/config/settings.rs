@@ -233,6 +233,9 @@ settings! {
         "master_key" secret "POTLUCK_MASTER_KEY" => master_key: Option<Secret> = SecretText { min_bytes: 32 };
         /// Entries that may wait for the writer; when it is full, requests are refused with 503.
         "queue_max_entries" => queue_max_entries: usize = Count { default: 65_536, min: 64, max: 16_777_216, unit: "entries" };
+        /// Disk space that is kept beside the database, so that requests under way are still booked when the disk is full;
+        /// new ones are refused then. 0 keeps none.
+        "reserve_bytes" => reserve: usize = Count::bytes(16 * MIB, 0, GIB);
     }
 
     /// The books.

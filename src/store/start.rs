@@ -18,6 +18,7 @@ use super::options::StoreOptions;
 use super::queue::Queue;
 use super::reader::Reader;
 use super::record::{Imbalance, ImbalanceKind, Loaded};
+use super::reserve::Reserve;
 use super::seal::Sealer;
 use super::stepped::Stepper;
 use super::verify::verify;
@@ -67,7 +68,7 @@ fn begin(database: &Database, options: &StoreOptions, clock: &Clock) -> Result<(
     let loaded = keys::load(&connection, &sealer, clock.now().day())?;
     // Only now: what cannot be opened must leave nothing behind that somebody would have to look after.
     let epoch = epochs::begin(&connection, clock.now()).map_err(|error| StoreError::unwritable(&error))?;
-    let writer = Writer {
+    let mut writer = Writer {
         queue: Arc::new(Queue::new(options.queue_max_entries)),
         failures: Arc::default(),
         database: database.clone(),
@@ -79,8 +80,10 @@ fn begin(database: &Database, options: &StoreOptions, clock: &Clock) -> Result<(
         first_lookup: options.first_lookup,
         close_patience: options.close_patience,
         kept: Kept::default(),
+        reserve: Reserve::new(options.path.with_extension("reserve"), options.reserve_bytes),
         fault: None,
     };
+    writer.keep_reserve();
     Ok((writer, loaded))
 }
 
