@@ -5,6 +5,7 @@ mod clamp;
 mod extras;
 mod fault;
 mod form;
+mod growth;
 mod history;
 mod media;
 mod policy;

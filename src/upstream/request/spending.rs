@@ -12,6 +12,7 @@ use crate::upstream::Endpoint;
 
 use super::body::{Body, Members, list, opening, string};
 use super::extras::{Extras, tools};
+use super::growth::growth;
 use super::media::media;
 use super::skeleton::skeleton;
 
@@ -143,6 +144,7 @@ fn read(endpoint: Endpoint, headers: &HeaderMap, whole: &[u8]) -> Result<Facts, 
     }
     let text = (whole.len() as u64).saturating_sub(media.image_bytes);
     let tokens = text
+        .saturating_add(growth(whole))
         .saturating_add(TEMPLATE_TOKENS)
         .saturating_add(tools(&body)?)
         .saturating_add(media.images.saturating_mul(IMAGE_TOKENS));
