@@ -45,6 +45,8 @@ pub struct Purse {
     held: Usd,
     /// Requests under way whose worst cost nobody knows: they began before the key had limits.
     unbounded: u32,
+    /// What may be leased and not held without anybody having to look again; `None` until somebody has looked.
+    near_enough: Option<(Usd, Usd)>,
 }
 
 /// A hold that was taken.
@@ -82,6 +84,7 @@ impl Purse {
     /// The caps.
     pub fn caps(&self) -> &Caps {
         &self.caps
+        self.near_enough = None;
     }
 
     /// What stays the owner's.
@@ -113,7 +116,7 @@ impl Purse {
 
     /// Leased and not held: nobody else may spend it, and after a crash it counts as spent until proven otherwise.
     pub fn stranded(&self) -> Usd {
-        less(self.figures.lease, self.held).max(Usd::ZERO).saturating_add(self.figures.others)
+        self.unheld().saturating_add(self.figures.others)
     }
 
     /// What is leased by this process, held amounts included.
@@ -254,14 +257,25 @@ impl Purse {
 
     /// How much to lease in advance (above zero) or to give back (below), so that at most `permille` thousandths of the
     /// smallest cap are leased and not held. Zero while it is near enough.
-    pub fn lease_wish(&self, permille: u32, ceiling: Option<Usd>, now: Timestamp) -> Usd {
+    pub fn lease_wish(&mut self, permille: u32, ceiling: Option<Usd>, now: Timestamp) -> Usd {
         let whole = self.caps.smallest().or(ceiling).unwrap_or_default().max(Usd::ZERO);
         let most = Usd::from_pico(whole.as_pico() / 1000 * i64::from(permille));
         let most = most.min(self.headroom(ceiling, now).max(Usd::ZERO));
-        let free = less(self.figures.lease, self.held).max(Usd::ZERO);
-        let near_enough = Usd::from_pico(most.as_pico() / 2)..=most;
         let usual = Usd::from_pico(most.as_pico() / 4 * 3);
-        if near_enough.contains(&free) { Usd::ZERO } else { less(usual, free) }
+        self.near_enough = Some((Usd::from_pico(most.as_pico() / 2), most));
+        if self.is_lease_off() { less(usual, self.unheld()) } else { Usd::ZERO }
+    }
+
+    /// Whether what is leased and not held is too little or too much by the last look, or does not even cover what is held.
+    /// What the caps leave may have become another since: that is for the next look to see, not for each request.
+    pub fn is_lease_off(&self) -> bool {
+        let near_enough = self.near_enough.is_some_and(|(least, most)| (least..=most).contains(&self.unheld()));
+        !near_enough || self.missing() > Usd::ZERO
+    }
+
+    /// Leased and not held.
+    fn unheld(&self) -> Usd {
+        less(self.figures.lease, self.held).max(Usd::ZERO)
     }
 
     /// Give back what [`Purse::lease_wish`] said; nothing of it may be held any more.
@@ -434,7 +448,9 @@ mod tests {
         // Its client goes away before the draw is durable.
         purse.ended(Some(usd(40)), Ended::Unsent, noon().day());
         let second = purse.hold(usd(40), None, noon()).expect("room");
+        assert!(!purse.is_lease_off());
         assert_eq!(second.missing, usd(40), "nothing is leased yet");
+        assert!(purse.is_lease_off());
         purse.drawn(first.missing, false);
         purse.drawn(second.missing, true);
         assert_eq!((purse.held(), purse.lease()), (usd(40), usd(40)));

@@ -183,6 +183,12 @@ impl Pool {
         wishes
     }
 
+    /// Whether a key's lease is too small or too large by the last look at it ([`Pool::lease_wishes`]), so that the next should
+    /// come soon.
+    pub fn is_lease_off(&self, id: KeyId) -> bool {
+        self.key_slot(id).and_then(|slot| slot.purse.as_deref()).is_some_and(Purse::is_lease_off)
+    }
+
     /// The money of all keys with limits together.
     pub fn money(&self) -> PoolMoney {
         let purses = self.slots.iter().flatten().filter_map(|slot| slot.purse.as_deref());
@@ -472,11 +478,15 @@ mod tests {
         assert_eq!(pool.lease_wishes(10, 9, START), [(KeyId(1), pico(75))]);
         pool.leased(KeyId(1), pico(75));
         assert_eq!(pool.lease_wishes(10, 9, START), []);
-        chosen(pool.choose(&costing(75), START, 0));
+        assert_eq!(series(&mut pool, &costing(25), START, 2), [1, 2]);
+        assert!(!pool.is_lease_off(KeyId(1)), "50 are near enough");
+        assert_eq!(series(&mut pool, &costing(50), START, 2), [1, 2]);
+        assert!(pool.is_lease_off(KeyId(1)));
         assert_eq!(pool.lease_wishes(10, 9, START), [(KeyId(1), pico(75))]);
         limit(&mut pool, 1, Limits::default(), START);
         assert_eq!(pool.lease_wishes(10, 9, START), [], "a key without limits leases nothing");
     }
+        assert!(pool.is_lease_off(KeyId(1)) && !pool.is_lease_off(KeyId(2)), "nobody has looked yet");
 
     #[test]
     fn a_request_too_dear_for_one_key_goes_to_the_richest_next() {

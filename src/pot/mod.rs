@@ -430,13 +430,15 @@ impl Pot {
         // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
         let mut pool = self.pool();
         pool.ended(entry.key, entry.held, how, entry.at);
+        // Most requests leave a lease that will do for many more: waking somebody to find that costs more than to ask here.
+        let lease_off = strict && pool.is_lease_off(entry.key);
         slot.book(entry);
         drop(pool);
         self.freed.notify_waiters();
         if unknown {
             self.settle_wanted.notify_one();
         }
-        if strict {
+        if lease_off {
             self.lease_wanted.notify_one();
         }
     }
