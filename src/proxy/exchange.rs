@@ -9,7 +9,10 @@ use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
 use crate::pool::{Effect, Unavailable};
 use crate::pot::{Attempt, Begun, Call};
-use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
+use crate::upstream::{
+    Answer, BadRequest, Dialect, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge, read_request,
+    read_request_and_spending,
+};
 
 use super::Proxy;
 use super::answer::{Served, give_refusal};
@@ -30,6 +33,8 @@ pub(super) struct Inference<'a> {
     pub(super) facts: RequestFacts,
     pub(super) body: HeldBody,
     arrived: Tick,
+    /// What it may make the upstream charge for, where that was read already.
+    pub(super) spending: Option<Spending>,
     /// What it may cost at most, where that matters.
     pub(super) quote: Option<Quote>,
     /// Its limit on output tokens was lowered.
@@ -54,14 +59,41 @@ impl Proxy {
             Err(fault) => return self.give_body_fault(session, &fault, dialect, request).await,
         };
         let whole = self.pot.clock().tick();
-        let facts = match read_request(endpoint, &body.bytes, &session.req_header().headers, self.pot.salt()) {
-            Ok(facts) => facts,
+        let (facts, spending) = match self.read(endpoint, &body, session) {
+            Ok(read) => read,
             Err(bad) => return give_refusal(session, &Refusal::BadRequest(bad), dialect, request).await,
         };
         let call = Arc::new(Call { request, endpoint, model: facts.model.clone() });
-        let inference =
-            Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole, quote: None, clamped: false };
+        let inference = Inference {
+            proxy: self,
+            endpoint,
+            target,
+            call,
+            facts,
+            body,
+            arrived,
+            whole,
+            spending,
+            quote: None,
+            clamped: false,
+        };
         inference.serve(session).await
+    }
+
+    /// What must be known of the request; with what it may make the upstream charge for, where any key's limits make that
+    /// matter.
+    fn read(
+        &self,
+        endpoint: Endpoint,
+        body: &HeldBody,
+        session: &ServerSession,
+    ) -> Result<(RequestFacts, Option<Spending>), BadRequest> {
+        let (headers, salt) = (&session.req_header().headers, self.pot.salt());
+        if self.pot.has_strict() {
+            let (facts, spending) = read_request_and_spending(endpoint, &body.bytes, headers, salt)?;
+            return Ok((facts, Some(spending)));
+        }
+        Ok((read_request(endpoint, &body.bytes, headers, salt)?, None))
     }
 
     async fn give_body_fault(

@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use pingora::protocols::http::ServerSession;
-
 use crate::money::{PriceList, Unbounded, Usd, affordable_tokens, worst_cost};
 use crate::pool::{NoKey, Worst};
 use crate::pot::Pot;
 use crate::upstream::{Endpoint, Refusal, Spending, clamp_max_tokens};
-
-use super::body::HeldBody;
 
 /// The most one request may cost, with what that was worked out from.
 pub(super) struct Quote {
@@ -27,14 +23,7 @@ enum Unknown {
 
 impl Quote {
     /// Work it out from the prices that are known: a key without limits serves without waiting for others.
-    pub(super) fn of(
-        pot: &Pot,
-        session: &ServerSession,
-        endpoint: Endpoint,
-        body: &HeldBody,
-        default: Option<Usd>,
-    ) -> Self {
-        let spending = Spending::read(endpoint, &session.req_header().headers, &body.bytes);
+    pub(super) fn of(pot: &Pot, spending: Spending, default: Option<Usd>) -> Self {
         let now = pot.clock().now();
         match pot.prices().known_for(&spending, now) {
             Some(prices) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pingora::protocols::http::ServerSession;
 
 use crate::pool::{AtLast, Choice, Chosen, NoKey, Unavailable, Want};
+use crate::upstream::Spending;
 
 use super::exchange::Inference;
 use super::hangup::Hangup;
@@ -81,9 +82,14 @@ impl Inference<'_> {
     }
 
     /// The most this request may cost, where any key's limits make that matter.
-    pub(super) fn quoted(&self, session: &ServerSession) -> Option<Quote> {
+    pub(super) fn quoted(&mut self, session: &ServerSession) -> Option<Quote> {
         let (pot, default) = (&self.proxy.pot, self.proxy.limits.default_bound);
-        pot.has_strict().then(|| Quote::of(pot, session, self.endpoint, &self.body, default))
+        let spending = match self.spending.take() {
+            Some(spending) => spending,
+            None if !pot.has_strict() => return None,
+            None => Spending::read(self.endpoint, &session.req_header().headers, &self.body.bytes),
+        };
+        Some(Quote::of(pot, spending, default))
     }
 
     /// No key serves what nobody knows the price of: ask for it, once. `true` when the choice may be another now.
