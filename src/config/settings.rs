@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::base_url::BaseUrl;
 use super::check::Reader;
 use super::kinds::{
-    Address, Choice, Count, Describe, HostNames, KeyList, Millis, Money, OptionalPath, Path, Schedule, SecretText,
-    StoreAddress, Switch, Threads, UpstreamAddress,
+    Address, Categories, Choice, Count, Describe, HostNames, KeyList, Millis, Money, OptionalPath, Path, Schedule,
+    SecretText, StoreAddress, Switch, Threads, UpstreamAddress,
 };
 use super::store_url::StoreUrl;
 use super::{ClientsMode, LogFormat, LogLevel};
+use crate::clients::routing::Category;
 use crate::money::Usd;
 use crate::pool::Rotation;
 use crate::secret::{Credential, Secret};
@@ -284,6 +285,18 @@ settings! {
             names: &[("open", ClientsMode::Open), ("required", ClientsMode::Required)],
             default: ClientsMode::Open,
         };
+    }
+
+    /// Which model serves a request to /api/ai/completion that names none (docs/routing.md).
+    "routing." Routing {
+        /// How long a text must be to count as long context, in tokens of about four bytes.
+        "long_context_tokens" => long_context_tokens: usize = Count { default: 60_000, min: 1000, max: 100_000_000, unit: "tokens" };
+        /// Categories: those built in, shown here, which a section of the same name changes, and your own, which need models.
+        /// Of the models, in order, the first one is taken that the upstream lists at no more than these dollars for a million
+        /// input and output tokens, and that may be used. A model may have ceilings of its own:
+        /// { model = "author/slug", max_prompt_usd = "2" }. Words in `keywords` speak for the category; "translat*" stands for
+        /// all that begin so. Names in lower case.
+        "categories" => categories: Vec<Category> = Categories;
     }
 
     /// The log, on standard error.
