@@ -86,6 +86,12 @@ impl Pool {
         self.strict_keys > 0
     }
 
+    /// Whether there are keys and the donor of none allows a model of that name.
+    pub fn bars(&self, model: &str) -> bool {
+        let mut keys = self.slots.iter().flatten().peekable();
+        keys.peek().is_some() && keys.all(|s| !s.limits.models.is_empty() && !s.limits.models.allow(model))
+    }
+
     /// An attempt is over, `at` that time. `held` is what was held for it. Returns whether that opened or closed the key.
     pub fn ended(&mut self, id: KeyId, held: Option<Usd>, how: Ended, at: Timestamp) -> bool {
         let Some(place) = self.places.get(&id).copied() else { return false };

@@ -15,6 +15,7 @@ use crate::upstream::{
 };
 
 use super::Proxy;
+use super::ai::Routing;
 use super::answer::{Served, give_refusal};
 use super::body::{self, BodyFault, HeldBody};
 use super::forward::{self, HeldAnswer, Outgoing, Tried};
@@ -41,6 +42,16 @@ pub(super) struct Inference<'a> {
     pub(super) clamped: bool,
     /// When the request was whole: what passes from here to the first attempt is potluck's own doing.
     pub(super) whole: Tick,
+    /// Told with the answer, where the router had a say.
+    routing: Option<Box<Routing>>,
+}
+
+/// A request whose body is here.
+pub(super) struct Whole {
+    pub(super) request: RequestId,
+    pub(super) body: HeldBody,
+    pub(super) arrived: Tick,
+    pub(super) whole: Tick,
 }
 
 impl Proxy {
@@ -52,13 +63,37 @@ impl Proxy {
         target: &str,
         request: RequestId,
     ) -> Served {
+        match self.receive(session, endpoint.dialect(), request).await {
+            Ok(whole) => self.infer_whole(session, endpoint, target, whole, None).await,
+            Err(served) => served,
+        }
+    }
+
+    /// Read a request's body, or refuse it.
+    pub(super) async fn receive(
+        &self,
+        session: &mut ServerSession,
+        dialect: Dialect,
+        request: RequestId,
+    ) -> Result<Whole, Served> {
         let arrived = self.pot.clock().tick();
+        match self.read_body(session).await {
+            Ok(body) => Ok(Whole { request, body, arrived, whole: self.pot.clock().tick() }),
+            Err(fault) => Err(self.give_body_fault(session, &fault, dialect, request).await),
+        }
+    }
+
+    /// Serve a call of a billable endpoint whose body is here.
+    pub(super) async fn infer_whole(
+        &self,
+        session: &mut ServerSession,
+        endpoint: Endpoint,
+        target: &str,
+        whole: Whole,
+        routing: Option<Box<Routing>>,
+    ) -> Served {
+        let Whole { request, body, arrived, whole } = whole;
         let dialect = endpoint.dialect();
-        let body = match self.read_body(session).await {
-            Ok(body) => body,
-            Err(fault) => return self.give_body_fault(session, &fault, dialect, request).await,
-        };
-        let whole = self.pot.clock().tick();
         let (facts, spending) = match self.read(endpoint, &body, session) {
             Ok(read) => read,
             Err(bad) => return give_refusal(session, &Refusal::BadRequest(bad), dialect, request).await,
@@ -76,6 +111,7 @@ impl Proxy {
             spending,
             quote: None,
             clamped: false,
+            routing,
         };
         inference.serve(session).await
     }
@@ -267,7 +303,7 @@ impl Inference<'_> {
     }
 
     async fn relay(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         upstream: Box<forward::Accepted>,
         attempt: Box<Attempt>,
@@ -276,7 +312,8 @@ impl Inference<'_> {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
-        relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await
+        let told = relay::Told { call: &self.call, arrived: self.arrived, routing: self.routing.take() };
+        relay::run(self.proxy, session, upstream, attempt, hangup, told).await
     }
 
     /// No (further) key: a held refusal that is about the request itself is the better answer, else say why.

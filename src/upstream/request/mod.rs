@@ -26,7 +26,8 @@ use serde_json::value::RawValue;
 use crate::pool::{Conversation, Lane};
 
 use super::Endpoint;
-use body::{Body, Fallback, opening, string};
+use body::{Body, Fallback, opening};
+pub(crate) use body::{Members, list, members, string};
 use skeleton::{Skeleton, skeleton};
 
 /// The facts of a request that decide about its key and its handling.
