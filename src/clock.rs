@@ -5,12 +5,17 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod checked;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+use checked::Checked;
+pub use checked::Skew;
 
 /// A point in wall-clock time: milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,29 +141,41 @@ impl fmt::Display for Day {
     }
 }
 
-/// Where edges get the time from: the system, or a hand-moved clock in tests.
+/// Where edges get the time from: the system, or a hand-moved clock in tests. Clones share what the upstream told.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     manual: Option<Arc<AtomicI64>>,
+    checked: Arc<Checked>,
 }
 
 impl Clock {
     /// The system's clocks.
-    pub const fn system() -> Self {
-        Self { manual: None }
+    pub fn system() -> Self {
+        Self::default()
     }
 
     /// A clock that stands at `start` until [`Clock::set`] moves it.
     pub fn manual(start: Timestamp) -> Self {
-        Self { manual: Some(Arc::new(AtomicI64::new(start.0))) }
+        Self { manual: Some(Arc::new(AtomicI64::new(start.0))), checked: Arc::default() }
     }
 
-    /// The wall-clock time.
+    /// The wall-clock time, but on no later day than the upstream has come to ([`Clock::check`]).
     pub fn now(&self) -> Timestamp {
         match &self.manual {
             Some(ms) => Timestamp(ms.load(Ordering::Relaxed)),
-            None => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            None => self.checked.time(wall(), Instant::now),
         }
+    }
+
+    /// An answer's `Date`: what time it is for the upstream. Looked at twice a minute at most. How wrong the system's clock
+    /// is, when it is; a hand-moved one is always right.
+    pub fn check(&self, date: Option<&str>) -> Option<Skew> {
+        let wall = wall();
+        if self.manual.is_some() || !self.checked.is_due(wall) {
+            return None;
+        }
+        let upstream = jiff::fmt::rfc2822::parse(date?).ok()?;
+        self.checked.tell(Timestamp(upstream.timestamp().as_millisecond()), wall, Instant::now())
     }
 
     /// Move a manual clock; no effect on the system's.
@@ -172,6 +189,10 @@ impl Clock {
     pub fn tick(&self) -> Tick {
         Tick(Instant::now())
     }
+}
+
+fn wall() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_millisecond())
 }
 
 /// A monotonic reading of the system's clock. Only good for differences.
@@ -193,6 +214,20 @@ impl Tick {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_of_the_upstream_checks_the_systems_clock() {
+        let (clock, now) = (Clock::system(), wall());
+        assert_eq!(clock.check(None), None);
+        assert_eq!(clock.check(Some("yesterday")), None);
+        let skew = clock.check(Some("Sun, 29 Nov 2020 23:59:59 GMT"));
+        assert!(matches!(skew, Some(Skew::Ahead(_))), "{skew:?}");
+        assert_eq!(clock.now().day(), at("2020-11-30T00:00:00Z").before(Duration::from_secs(1)).day());
+        assert_eq!(clock.check(Some("Sun, 29 Nov 2020 23:59:59 GMT")), None, "it was looked at just now");
+        let by_hand = Clock::manual(now);
+        assert_eq!(by_hand.check(Some("Sun, 29 Nov 2020 23:59:59 GMT")), None);
+        assert_eq!(by_hand.now(), now);
+    }
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).expect("a valid time")

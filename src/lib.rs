@@ -2,13 +2,14 @@
 //!
 //! People donate OpenRouter keys that hold credit; potluck pools them behind one `base_url`.
 //!
-//! A client's request comes in through [`proxy`]; [`clients`] says who that is and what it may ask for; [`upstream`] knows what OpenRouter's paths, headers, refusals and bills
-//! mean; [`pool`] says which key serves it and what a refusal does to that key; [`money`] says what it may cost at most and
-//! whether a donor's limits leave that. Those four decide and do nothing. [`pot`] is what everybody shares: it asks them, and
-//! makes durable in the [`store`] what they decided. [`origin`] is the way to openrouter.ai, the only one a key travels.
-//! [`background`] finds out later what could not be known at once. Operators and donors come in through [`admin`] and
-//! [`cli`], [`telemetry`] tells them what happened, [`config`] is theirs to set. [`server`] puts it all on Pingora, as the
-//! binary does; [`secret`] keeps keys out of sight, [`clock`] alone knows what time it is. The [`simulator`] plays OpenRouter.
+//! A client's request comes in through [`proxy`]; [`clients`] says who that is, what it may ask for, and which model serves
+//! one that names none; [`upstream`] knows what OpenRouter's paths, headers, refusals and bills mean; [`pool`] says which
+//! key serves it and what a refusal does to that key; [`money`] says what it may cost at most and whether a donor's limits
+//! leave that. Those four decide and do nothing. [`pot`] is what everybody shares: it asks them, and makes durable in the
+//! [`store`] what they decided. [`origin`] is the way to openrouter.ai, the only one a key travels. [`background`] finds out
+//! later what could not be known at once. Operators and donors come in through [`admin`] and [`cli`], [`telemetry`] tells
+//! them what happened, [`config`] is theirs to set. [`server`] puts it all on Pingora, as the binary does; [`secret`] keeps
+//! keys out of sight, [`clock`] alone knows what time it is. The [`simulator`] plays OpenRouter.
 //!
 //! To put a pool into a Pingora server of your own, begin with [`server::Potluck`].
 

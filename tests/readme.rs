@@ -173,7 +173,7 @@ fn settings_and_variables_of_the_readme_exist() {
     }
     let is_section = |name: &str| SETTINGS.contains(&format!("\n[{name}]\n"));
     let is_setting = |code: &&str| code.split_once('.').is_some_and(|(head, _)| is_section(head));
-    let docs = [README, include_str!("../docs/donors.md"), OPERATING];
+    let docs = [README, include_str!("../docs/donors.md"), include_str!("../docs/routing.md"), OPERATING];
     let named: BTreeSet<&str> = docs.into_iter().flat_map(inline_code).filter(is_setting).collect();
     assert!(named.len() > 10, "{named:?}");
     for name in named {
@@ -229,7 +229,8 @@ fn every_alarm_is_explained() {
 #[test]
 fn files_that_are_named_exist() {
     let architecture = include_str!("../ARCHITECTURE.md");
-    let docs = [include_str!("../docs/donating.md"), include_str!("../docs/donors.md"), OPERATING];
+    let routing = include_str!("../docs/routing.md");
+    let docs = [include_str!("../docs/donating.md"), include_str!("../docs/donors.md"), OPERATING, routing];
     for (folder, page) in [("", README), ("", architecture)].into_iter().chain(docs.map(|page| ("docs", page))) {
         let links = page.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {

@@ -56,6 +56,7 @@ fn options(place: &Path) -> StoreOptions {
         commit_gather: Duration::from_millis(5),
         first_lookup: Duration::from_secs(2),
         close_patience: Duration::from_secs(5),
+        reserve_bytes: 0,
     }
 }
 

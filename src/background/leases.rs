@@ -12,7 +12,7 @@ use crate::pot::Pot;
 
 /// Leases being drawn at a time: they share commits.
 const AT_A_TIME: usize = 64;
-/// What happens in so short a time is looked at together: on a busy key every request would wake this service.
+/// What happens in so short a time is looked at together: a busy key whose caps leave little wakes this service often.
 const GATHER: Duration = Duration::from_millis(5);
 /// The longest time without a look: a window may have turned.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

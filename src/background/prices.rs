@@ -80,6 +80,8 @@ impl PriceRefresher {
         // The list is as old as the question: it may change while the answer is on its way.
         let asked_at = self.pot.clock().now();
         let answer = origin.ask_within(&origin.target(MODELS_TARGET), None, BOUNDS).await?;
+        // Before the first list, and so before the first cost is held, it is certain which day it is.
+        self.pot.heard_time(&answer.headers);
         if answer.status != 200 {
             return Err(Failed::Status(answer.status));
         }

@@ -22,12 +22,14 @@ fn summary(config: &Config) -> String {
          \x20 admin     {} ({token})\n\
          \x20 upstream  {}\n\
          \x20 store     {} (keys sealed with {sealed})\n\
-         \x20 keys      {} from the environment\n",
+         \x20 keys      {} from the environment\n\
+         \x20 routing   {} categories\n",
         config.proxy.listen,
         config.proxy.threads,
         config.admin.listen,
         config.upstream.base_url,
         config.store.url,
         config.keys.len(),
+        config.routing.categories.len(),
     )
 }

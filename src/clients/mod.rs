@@ -1,12 +1,14 @@
 //! Who may use the pool, and for what. Pure: no clock, no I/O, no lock.
 //!
 //! A client holds a [`ClientKey`], or a token that was issued for it ([`Keyring`]). [`presented`] finds either in a
-//! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do.
+//! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do. [`routing`] chooses the model
+//! where a request names none.
 
 mod book;
 mod client;
 mod key;
 mod presented;
+pub mod routing;
 mod token;
 
 pub use book::Book;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::fault::{Fault, Source};
 use super::kinds::Kind;
 use super::raw::Raw;
-use super::settings::{Admin, Clients, General, Ledger, Log, Pool, Prices, Proxy, Store, Upstream};
+use super::settings::{Admin, Clients, General, Ledger, Log, Pool, Prices, Proxy, Routing, Store, Upstream};
 use super::{ClientsMode, Config};
 
 /// Reads settings one by one and collects what is wrong with them.
@@ -45,6 +45,7 @@ pub(super) fn check(raw: &Raw, faults: Vec<Fault>) -> Result<Config, Vec<Fault>>
         ledger: Ledger::read(&mut reader),
         prices: Prices::read(&mut reader),
         clients: Clients::read(&mut reader),
+        routing: Routing::read(&mut reader),
         log: Log::read(&mut reader),
     };
     if reader.raw.get("clients.mode").is_none() && !is_loopback(config.proxy.listen) {

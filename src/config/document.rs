@@ -46,6 +46,7 @@ fn write_row(row: &Row, out: &mut String) {
     match row.kind.sample() {
         Sample::Default(value) => out.push_str(&format!("#{} = {value}\n", row.name)),
         Sample::Example(value) => out.push_str(&format!("#{} = {value} # for example\n", row.name)),
+        Sample::Tables(text) => out.push_str(&text),
         Sample::Never => {}
     }
 }

@@ -21,7 +21,7 @@ pub use base_url::BaseUrl;
 pub use document::documented_file;
 pub use fault::{Fault, Source};
 pub use load::Flags;
-pub use settings::{Admin, Clients, Ledger, Log, Pool, Prices, Proxy, Store, Upstream};
+pub use settings::{Admin, Clients, Ledger, Log, Pool, Prices, Proxy, Routing, Store, Upstream};
 pub use store_url::StoreUrl;
 
 use crate::secret::Credential;
@@ -49,6 +49,8 @@ pub struct Config {
     pub prices: Prices,
     /// Who may use the pool.
     pub clients: Clients,
+    /// Which model serves a request that names none.
+    pub routing: Routing,
     /// The log.
     pub log: Log,
 }

@@ -13,6 +13,8 @@ pub(super) enum Value {
     Integer(i64),
     Switch(bool),
     List(Vec<Value>),
+    /// A table that is one setting's value, its entries in order.
+    Table(Vec<(String, Value)>),
     /// Something no setting takes, by the name of its type.
     Other(&'static str),
 }
@@ -100,6 +102,9 @@ impl Value {
             }
             DeValue::Boolean(b) => Self::Switch(*b),
             DeValue::Array(items) => Self::List(items.iter().map(|item| Self::of(item.get_ref())).collect()),
+            DeValue::Table(entries) => Self::Table(
+                entries.iter().map(|(key, value)| (key.get_ref().to_string(), Self::of(value.get_ref()))).collect(),
+            ),
             other => Self::Other(other.type_str()),
         }
     }

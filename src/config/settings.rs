@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::base_url::BaseUrl;
 use super::check::Reader;
 use super::kinds::{
-    Address, Choice, Count, Describe, HostNames, KeyList, Millis, Money, OptionalPath, Path, Schedule, SecretText,
-    StoreAddress, Switch, Threads, UpstreamAddress,
+    Address, Categories, Choice, Count, Describe, HostNames, KeyList, Millis, Money, OptionalPath, Path, Schedule,
+    SecretText, StoreAddress, Switch, Threads, UpstreamAddress,
 };
 use super::store_url::StoreUrl;
 use super::{ClientsMode, LogFormat, LogLevel};
+use crate::clients::routing::Category;
 use crate::money::Usd;
 use crate::pool::Rotation;
 use crate::secret::{Credential, Secret};
@@ -233,6 +234,9 @@ settings! {
         "master_key" secret "POTLUCK_MASTER_KEY" => master_key: Option<Secret> = SecretText { min_bytes: 32 };
         /// Entries that may wait for the writer; when it is full, requests are refused with 503.
         "queue_max_entries" => queue_max_entries: usize = Count { default: 65_536, min: 64, max: 16_777_216, unit: "entries" };
+        /// Disk space that is kept beside the database, so that requests under way are still booked when the disk is full;
+        /// new ones are refused then. 0 keeps none.
+        "reserve_bytes" => reserve: usize = Count::bytes(16 * MIB, 0, GIB);
     }
 
     /// The books.
@@ -284,6 +288,18 @@ settings! {
         };
         /// How long a token from POST /auth/token is good; no longer than its client key.
         "token_life_ms" => token_life: Duration = Millis { default: DAY, min: SECOND, max: 30 * DAY };
+    }
+
+    /// Which model serves a request to /api/ai/completion that names none (docs/routing.md).
+    "routing." Routing {
+        /// How long a text must be to count as long context, in tokens of about four bytes.
+        "long_context_tokens" => long_context_tokens: usize = Count { default: 60_000, min: 1000, max: 100_000_000, unit: "tokens" };
+        /// Categories: those built in, shown here, which a section of the same name changes, and your own, which need models.
+        /// Of the models, in order, the first one is taken that the upstream lists at no more than these dollars for a million
+        /// input and output tokens, and that may be used. A model may have ceilings of its own:
+        /// { model = "author/slug", max_prompt_usd = "2" }. Words in `keywords` speak for the category; "translat*" stands for
+        /// all that begin so. Names in lower case.
+        "categories" => categories: Vec<Category> = Categories;
     }
 
     /// The log, on standard error.

@@ -62,6 +62,7 @@ fn the_documented_file_holds_every_setting_and_only_defaults() {
         let documented = match row.kind.sample() {
             Sample::Never => file.contains(&format!("({}).", row.path)),
             Sample::Default(_) | Sample::Example(_) => named.contains(row.name),
+            Sample::Tables(_) => file.contains(&format!("\n#[{}.", row.path)),
         };
         assert!(documented, "{} is not in the documented file", row.path);
     }
@@ -165,6 +166,53 @@ fn each_fault_names_its_place_and_its_fix() {
         "x = 1\n[proxy]\nthreads = 0\nlisen = 1\n[log]\nlevel = 1",
         &["x (", "proxy.threads", "proxy.lisen", "log.level"],
     );
+}
+
+#[test]
+fn categories_are_changed_and_added() {
+    let file = r#"
+        [routing.categories.coding]
+        max_prompt_usd = "3"
+        models = ["a/one", { model = "a/two", max_prompt_usd = "0.5", max_completion_usd = 7 }]
+        [routing.categories.vision]
+        max_completion_usd = "9"
+        [routing.categories.knitting]
+        description = "Wool."
+        keywords = ["yarn", "stitch*"]
+        models = ["a/wool"]
+    "#;
+    let config = load(file, &[], &[]).expect("good");
+    let find = |name: &str| config.routing.categories.iter().find(|c| &*c.name == name).expect("a category").clone();
+    assert_eq!(config.routing.categories.len(), 10);
+    let usd = |text: &str| text.parse::<crate::money::Usd>().ok();
+    let offers = |name: &str| find(name).models.iter().map(|o| (o.max_prompt, o.max_completion)).collect::<Vec<_>>();
+    assert_eq!(offers("coding"), [(usd("3"), None), (usd("0.5"), usd("7"))]);
+    assert!(!find("coding").description.is_empty(), "what is not written stays");
+    assert!(offers("vision").iter().all(|offer| *offer == (usd("5"), usd("9"))));
+    assert_eq!(find("knitting").keywords.len(), 2);
+
+    let wrong = |table: &str, parts: &[&str]| {
+        let found = faults(load(&format!("[routing.categories.x]\n{table}"), &[], &[]));
+        assert_eq!(found.len(), 1, "{table}: {found:?}");
+        for part in parts.iter().chain(&["routing.categories (line 1)"]) {
+            assert!(found[0].contains(part), "{table}: {found:?} lacks {part}");
+        }
+    };
+    wrong("", &["x: a category of your own needs models"]);
+    wrong("models = []", &["1 to 32 models"]);
+    wrong("models = [\"gpt\"]", &["x: a model must be its id"]);
+    wrong("models = [\"a/b@preset/c\"]", &["a model must be its id"]);
+    wrong("models = [{ model = \"a/b\", price = 1 }]", &["a model must be its id"]);
+    wrong("models = [\"a/b\"]\nmax_prompt_usd = \"-1\"", &["max_prompt_usd must be dollars"]);
+    wrong("models = [\"a/b\"]\nkeywords = [\"*\"]", &["keywords must be a list"]);
+    wrong(
+        "model = \"a/b\"\nmax_completion_usd = 1.5",
+        &["there is no model in a category", "max_completion_usd must be"],
+    );
+    let found = faults(load("[routing.categories]\n\"Not A Name\" = 3", &[], &[]));
+    assert!(found[0].contains("must be a section"), "{found:?}");
+    assert!(faults(load("[routing]\ncategories = 3", &[], &[]))[0].contains("must be sections"));
+    assert!(faults(load("[routing]\nmodels = 3", &[], &[]))[0].contains("no such setting"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod price;
 mod price_list;
 mod purse;
 mod reckoning;
+mod sums;
 mod unbounded;
 mod usd;
 #[cfg(test)]

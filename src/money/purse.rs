@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::{Day, Timestamp};
 
+use super::sums::Sums;
 use super::{Caps, Usd, Window};
 
 /// What the store knows about the money of a key.
@@ -45,6 +46,10 @@ pub struct Purse {
     held: Usd,
     /// Requests under way whose worst cost nobody knows: they began before the key had limits.
     unbounded: u32,
+    /// What is settled in the windows of the day of the last hold.
+    sums: Option<Sums>,
+    /// What may be leased and not held without anybody having to look again; `None` until somebody has looked.
+    near_enough: Option<(Usd, Usd)>,
 }
 
 /// A hold that was taken.
@@ -77,6 +82,7 @@ impl Purse {
     pub fn set_limits(&mut self, caps: Caps, reserve: Option<Usd>) {
         self.caps = caps;
         self.reserve = reserve;
+        self.near_enough = None;
     }
 
     /// The caps.
@@ -91,13 +97,10 @@ impl Purse {
 
     /// Settled in the window that holds `now`, and on days after it.
     pub fn settled(&self, window: Window, now: Timestamp) -> Usd {
-        match window {
-            Window::Total => self.figures.total,
-            _ => self
-                .figures
-                .days
-                .range(window.first_day(now.day())..)
-                .fold(Usd::ZERO, |sum, (_, day)| sum.saturating_add(*day)),
+        let today = now.day();
+        match self.sums.filter(|sums| sums.are_of(today)) {
+            Some(sums) => sums.of(window),
+            None => self.figures.settled(window, today),
         }
     }
 
@@ -113,7 +116,7 @@ impl Purse {
 
     /// Leased and not held: nobody else may spend it, and after a crash it counts as spent until proven otherwise.
     pub fn stranded(&self) -> Usd {
-        less(self.figures.lease, self.held).max(Usd::ZERO).saturating_add(self.figures.others)
+        self.unheld().saturating_add(self.figures.others)
     }
 
     /// What is leased by this process, held amounts included.
@@ -173,6 +176,10 @@ impl Purse {
 
     /// Hold `amount`, when there is room for it.
     pub fn hold(&mut self, amount: Usd, ceiling: Option<Usd>, now: Timestamp) -> Option<Hold> {
+        let today = now.day();
+        if self.sums.is_none_or(|sums| !sums.are_of(today)) {
+            self.sums = Some(Sums::new(&self.figures, today));
+        }
         if self.headroom(ceiling, now) < amount {
             return None;
         }
@@ -237,6 +244,7 @@ impl Purse {
     /// Take over what the store knows. What is held and leased is this process's own: a grant may be on its way.
     pub fn sync(&mut self, figures: PurseFigures) {
         self.figures = PurseFigures { lease: self.figures.lease, ..figures };
+        self.sums = None;
     }
 
     /// The store's view of what others have leased.
@@ -250,18 +258,32 @@ impl Purse {
         self.figures.total = self.figures.total.saturating_add(cost);
         let of_day = self.figures.days.entry(day).or_default();
         *of_day = of_day.saturating_add(cost);
+        if let Some(sums) = &mut self.sums {
+            sums.add(cost, day);
+        }
     }
 
     /// How much to lease in advance (above zero) or to give back (below), so that at most `permille` thousandths of the
     /// smallest cap are leased and not held. Zero while it is near enough.
-    pub fn lease_wish(&self, permille: u32, ceiling: Option<Usd>, now: Timestamp) -> Usd {
+    pub fn lease_wish(&mut self, permille: u32, ceiling: Option<Usd>, now: Timestamp) -> Usd {
         let whole = self.caps.smallest().or(ceiling).unwrap_or_default().max(Usd::ZERO);
         let most = Usd::from_pico(whole.as_pico() / 1000 * i64::from(permille));
         let most = most.min(self.headroom(ceiling, now).max(Usd::ZERO));
-        let free = less(self.figures.lease, self.held).max(Usd::ZERO);
-        let near_enough = Usd::from_pico(most.as_pico() / 2)..=most;
         let usual = Usd::from_pico(most.as_pico() / 4 * 3);
-        if near_enough.contains(&free) { Usd::ZERO } else { less(usual, free) }
+        self.near_enough = Some((Usd::from_pico(most.as_pico() / 2), most));
+        if self.is_lease_off() { less(usual, self.unheld()) } else { Usd::ZERO }
+    }
+
+    /// Whether what is leased and not held is too little or too much by the last look, or does not even cover what is held.
+    /// What the caps leave may have become another since: that is for the next look to see, not for each request.
+    pub fn is_lease_off(&self) -> bool {
+        let near_enough = self.near_enough.is_some_and(|(least, most)| (least..=most).contains(&self.unheld()));
+        !near_enough || self.missing() > Usd::ZERO
+    }
+
+    /// Leased and not held.
+    fn unheld(&self) -> Usd {
+        less(self.figures.lease, self.held).max(Usd::ZERO)
     }
 
     /// Give back what [`Purse::lease_wish`] said; nothing of it may be held any more.
@@ -269,8 +291,9 @@ impl Purse {
         self.figures.lease = less(self.figures.lease, amount).max(Usd::ZERO);
     }
 
-    /// Panics when an amount is below nothing.
+    /// Panics when an amount is below nothing, or a sum is not what it sums up.
     pub fn invariants(&self) {
+        assert!(self.sums.is_none_or(|sums| sums.are_sums_of(&self.figures)), "{self:?}");
         let PurseFigures { suspense, lease, others, .. } = self.figures;
         assert!([self.held, suspense, lease, others].into_iter().all(|amount| !amount.is_negative()), "{self:?}");
     }
@@ -329,6 +352,28 @@ mod tests {
         assert_eq!(purse.headroom(None, friday), Usd::ZERO);
         assert_eq!(purse.turns_at(friday), Some(at("2026-11-30T00:00:00Z")), "on Monday");
         assert_eq!(purse.headroom(None, at("2026-11-30T00:00:00Z")), usd(100));
+    }
+
+    #[test]
+    fn sums_follow_every_day_a_cost_is_booked_on() {
+        let mut purse = purse(&[(Window::Day, 1_000), (Window::Week, 1_000), (Window::Month, 1_000)]);
+        for (time, found, settled) in [
+            ("2026-10-31T12:00:00Z", "2026-10-30T09:00:00Z", [10, 20, 20]),
+            ("2026-11-01T12:00:00Z", "2026-10-31T09:00:00Z", [10, 40, 10]),
+            ("2026-11-02T12:00:00Z", "2026-11-03T09:00:00Z", [20, 20, 30]),
+        ] {
+            let now = at(time);
+            spend(&mut purse, 10, Ended::Cost(usd(10)), now);
+            spend(&mut purse, 10, Ended::Suspended, now);
+            purse.found(Some(usd(10)), usd(10), at(found).day());
+            purse.invariants();
+            let windows = [Window::Day, Window::Week, Window::Month];
+            assert_eq!(windows.map(|window| purse.settled(window, now)), settled.map(usd), "{time}");
+        }
+        let figures = PurseFigures { days: [(noon().day(), usd(5))].into(), ..PurseFigures::default() };
+        purse.sync(figures);
+        spend(&mut purse, 10, Ended::Cost(usd(3)), noon());
+        assert_eq!(purse.settled(Window::Month, noon()), usd(8), "what the store says replaces it");
     }
 
     #[test]
@@ -401,7 +446,9 @@ mod tests {
         assert_eq!(wish, usd(75));
         purse.leased(wish);
         assert_eq!(purse.lease_wish(10, None, noon()), Usd::ZERO);
+        assert!(!purse.is_lease_off());
         let hold = purse.hold(usd(60), None, noon()).expect("room");
+        assert!(purse.is_lease_off());
         assert_eq!((hold.missing, purse.lease_wish(10, None, noon())), (Usd::ZERO, usd(60)), "15 are free");
         let big = purse.hold(usd(500), None, noon()).expect("room");
         assert_eq!(big.missing, usd(485));

@@ -108,9 +108,14 @@ impl Slot {
         }
     }
 
+    /// Whether [`Slot::regate`] would change anything.
+    pub(super) fn gate_turns(&self, others: Outlay, now: Timestamp) -> bool {
+        self.is_past_end(now) != self.expired || self.find_gate(others, now) != self.gate
+    }
+
     /// Find out whether donor and books let the key serve. Returns whether that has changed.
     pub(super) fn regate(&mut self, others: Outlay, now: Timestamp) -> bool {
-        self.expired = self.limits.expires_at.is_some_and(|at| at <= now);
+        self.expired = self.is_past_end(now);
         let gate = self.find_gate(others, now);
         if matches!((self.gate, gate), (Gate::Open, Gate::Spent { until: None })) {
             // Only OpenRouter or a settled suspense brings it back: ask, and not for each request.
@@ -119,11 +124,15 @@ impl Slot {
         std::mem::replace(&mut self.gate, gate) != gate
     }
 
+    fn is_past_end(&self, now: Timestamp) -> bool {
+        self.limits.expires_at.is_some_and(|at| at <= now)
+    }
+
     fn find_gate(&self, others: Outlay, now: Timestamp) -> Gate {
         match &self.limits {
             _ if self.unsound => return Gate::Unsound,
             limits if limits.paused => return Gate::Paused,
-            _ if self.expired => return Gate::Expired,
+            _ if self.is_past_end(now) => return Gate::Expired,
             _ => {}
         }
         match self.strict_purse() {

@@ -86,6 +86,12 @@ impl Pool {
         self.strict_keys > 0
     }
 
+    /// Whether there are keys and the donor of none allows a model of that name.
+    pub fn bars(&self, model: &str) -> bool {
+        let mut keys = self.slots.iter().flatten().peekable();
+        keys.peek().is_some() && keys.all(|s| !s.limits.models.is_empty() && !s.limits.models.allow(model))
+    }
+
     /// An attempt is over, `at` that time. `held` is what was held for it. Returns whether that opened or closed the key.
     pub fn ended(&mut self, id: KeyId, held: Option<Usd>, how: Ended, at: Timestamp) -> bool {
         let Some(place) = self.places.get(&id).copied() else { return false };
@@ -183,6 +189,12 @@ impl Pool {
         wishes
     }
 
+    /// Whether a key's lease is too small or too large by the last look at it ([`Pool::lease_wishes`]), so that the next should
+    /// come soon.
+    pub fn is_lease_off(&self, id: KeyId) -> bool {
+        self.key_slot(id).and_then(|slot| slot.purse.as_deref()).is_some_and(Purse::is_lease_off)
+    }
+
     /// The money of all keys with limits together.
     pub fn money(&self) -> PoolMoney {
         let purses = self.slots.iter().flatten().filter_map(|slot| slot.purse.as_deref());
@@ -222,7 +234,12 @@ impl Pool {
 
     /// Find out whether donor and books let the key serve. Returns whether that has changed.
     pub(super) fn regate(&mut self, place: usize, now: Timestamp) -> bool {
-        let others = self.slot(place).map(|slot| self.others(slot)).unwrap_or_default();
+        let Some(slot) = self.slot(place) else { return false };
+        let others = self.others(slot);
+        // Nearly always: then no index need be looked at.
+        if !slot.gate_turns(others, now) {
+            return false;
+        }
         self.edit(place, |slot, _| slot.regate(others, now)).unwrap_or(false)
     }
 
@@ -232,11 +249,14 @@ impl Pool {
         if self.strict_keys == 0 {
             return false;
         }
-        let mut changed = false;
-        for member in self.siblings(place) {
-            if self.slot(member).is_some_and(|slot| slot.purse.is_some()) {
-                changed |= self.regate(member, now) && member == place;
-            }
+        let has_purse = |place: &usize| self.slot(*place).is_some_and(|slot| slot.purse.is_some());
+        let account = self.slot(place).and_then(|slot| slot.account);
+        let members = account.into_iter().flat_map(|account| self.accounts.members(account));
+        let members = members.filter_map(|id| self.places.get(&id).copied());
+        let others: Vec<usize> = members.filter(|other| *other != place && has_purse(other)).collect();
+        let changed = has_purse(&place) && self.regate(place, now);
+        for other in others {
+            self.regate(other, now);
         }
         changed
     }
@@ -469,10 +489,14 @@ mod tests {
     fn leases_are_wished_for_by_keys_that_have_moved() {
         let mut pool = pool_of(2);
         limit(&mut pool, 1, limits(&[(Window::Total, 10_000)]), START);
+        assert!(pool.is_lease_off(KeyId(1)) && !pool.is_lease_off(KeyId(2)), "nobody has looked yet");
         assert_eq!(pool.lease_wishes(10, 9, START), [(KeyId(1), pico(75))]);
         pool.leased(KeyId(1), pico(75));
         assert_eq!(pool.lease_wishes(10, 9, START), []);
-        chosen(pool.choose(&costing(75), START, 0));
+        assert_eq!(series(&mut pool, &costing(25), START, 2), [1, 2]);
+        assert!(!pool.is_lease_off(KeyId(1)), "50 are near enough");
+        assert_eq!(series(&mut pool, &costing(50), START, 2), [1, 2]);
+        assert!(pool.is_lease_off(KeyId(1)));
         assert_eq!(pool.lease_wishes(10, 9, START), [(KeyId(1), pico(75))]);
         limit(&mut pool, 1, Limits::default(), START);
         assert_eq!(pool.lease_wishes(10, 9, START), [], "a key without limits leases nothing");

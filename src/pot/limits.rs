@@ -176,6 +176,11 @@ impl Pot {
         self.pool().has_strict()
     }
 
+    /// Whether any donor allows a model of that name, or there is none to ask.
+    pub fn may_use(&self, model: &str) -> bool {
+        !self.pool().bars(model)
+    }
+
     /// Whether a key is in the pool.
     pub(crate) fn has(&self, key: KeyId) -> bool {
         self.card(key).is_some()

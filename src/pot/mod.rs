@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use http::{HeaderMap, header};
 use tokio::sync::Notify;
 
 use clients::Clients;
@@ -235,6 +236,19 @@ impl Pot {
         &self.origin
     }
 
+    /// An answer's head tells what time it is for the upstream.
+    pub(crate) fn heard_time(&self, headers: &HeaderMap) {
+        // An answer with an age comes out of somebody's cache and tells what time it was.
+        if headers.contains_key(header::AGE) {
+            return;
+        }
+        let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        if let Some(skew) = self.clock.check(date) {
+            self.metrics.alarm("clock_skewed");
+            tracing::error!(?skew, "the system's clock and the upstream's differ; caps turn with the later midnight");
+        }
+    }
+
     /// What models cost.
     pub fn prices(&self) -> &Arc<Prices> {
         &self.prices
@@ -424,13 +438,15 @@ impl Pot {
         // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
         let mut pool = self.pool();
         pool.ended(entry.key, entry.held, how, entry.at);
+        // Most requests leave a lease that will do for many more: waking somebody to find that costs more than to ask here.
+        let lease_off = strict && pool.is_lease_off(entry.key);
         slot.book(entry);
         drop(pool);
         self.freed.notify_waiters();
         if unknown {
             self.settle_wanted.notify_one();
         }
-        if strict {
+        if lease_off {
             self.lease_wanted.notify_one();
         }
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::money::{PriceList, Unbounded};
 use crate::origin::{Origin, PublicCache};
 use crate::upstream::{Spending, parse_providers, providers_target};
@@ -20,6 +20,9 @@ use crate::upstream::{Spending, parse_providers, providers_target};
 const LEARN_EVERY: Duration = Duration::from_secs(10 * 60);
 /// How long a request waits for prices, whatever number of models it allows.
 const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests whose models are looked up behind their backs at a time; what is asked for meanwhile comes up again with the
+/// next request for it.
+const LEARNERS: usize = 8;
 /// Answers about providers have a few kilobytes each.
 const ANSWERS_MAX_BYTES: usize = 8 << 20;
 
@@ -29,13 +32,15 @@ pub struct Prices {
     /// Whether a newer list is on its way.
     expected: watch::Sender<bool>,
     answers: PublicCache,
+    learners: Arc<Semaphore>,
 }
 
 impl Prices {
     /// No prices yet; providers are asked about at `origin`.
     pub fn new(origin: Arc<Origin>) -> Self {
         let answers = PublicCache::new(origin, ANSWERS_MAX_BYTES);
-        Self { list: ArcSwap::default(), expected: watch::Sender::new(false), answers }
+        let learners = Arc::new(Semaphore::new(LEARNERS));
+        Self { list: ArcSwap::default(), expected: watch::Sender::new(false), answers, learners }
     }
 
     /// A newer list is on its way until the value returned is dropped: who needs a current one and has none waits for it.
@@ -54,6 +59,31 @@ impl Prices {
         self.list.rcu(|older| list.clone().succeeding(older));
     }
 
+    /// The list, where nothing about the models that the request allows is to be waited for.
+    pub fn known_for(&self, spending: &Spending, now: Timestamp) -> Option<Arc<PriceList>> {
+        let list = self.list();
+        let is_known = match list.is_current(now) {
+            true => unknown(&list, spending, now.before(list.max_age())).is_none(),
+            false => !*self.expected.borrow(),
+        };
+        is_known.then_some(list)
+    }
+
+    /// Look up behind the request's back what the next one like it should not have to wait for.
+    pub fn learn_soon(self: &Arc<Self>, spending: &Spending, clock: &Clock) {
+        let (list, now) = (self.list(), clock.now());
+        if !list.is_current(now) || unknown(&list, spending, now.before(LEARN_EVERY)).is_none() {
+            return;
+        }
+        if let Ok(turn) = Arc::clone(&self.learners).try_acquire_owned() {
+            let (prices, models, clock) = (Arc::clone(self), spending.models().to_vec(), clock.clone());
+            tokio::spawn(async move {
+                let _turn = turn;
+                prices.learn_missing(&models, &clock).await;
+            });
+        }
+    }
+
     /// The list, with the prices of the providers of every model that the request allows. Waits for the upstream where
     /// they are not known.
     ///
@@ -63,14 +93,13 @@ impl Prices {
         // What is found out in time counts; the rest is on its way for the next request.
         let learn = async {
             self.wait_for_expected(clock).await;
-            self.learn_missing(spending, clock).await;
+            self.learn_missing(spending.models(), clock).await;
         };
         let _in_time = tokio::time::timeout(LEARN_TIMEOUT, learn).await;
         let (list, now) = (self.list(), clock.now());
         // What was learned is good for as long as the list is.
         let since = now.before(list.max_age());
-        let unknown = |name: &str| is_listed(&list, name) && !list.knows_providers(name, since);
-        match spending.models().iter().find(|name| unknown(name)) {
+        match unknown(&list, spending, since) {
             Some(name) if list.is_current(now) => Err(Unbounded::NoProviders(Unbounded::word(name))),
             _ => Ok(list),
         }
@@ -85,8 +114,8 @@ impl Prices {
         }
     }
 
-    async fn learn_missing(&self, spending: &Spending, clock: &Clock) {
-        for name in spending.models() {
+    async fn learn_missing(&self, models: &[Box<str>], clock: &Clock) {
+        for name in models {
             let (list, now) = (self.list(), clock.now());
             let fresh = list.knows_providers(name, now.before(LEARN_EVERY));
             if !fresh
@@ -130,6 +159,12 @@ impl Drop for Expected {
 /// Whether a price is listed at all.
 fn is_listed(list: &PriceList, name: &str) -> bool {
     list.find(name).is_some_and(|model| !model.prices.is_empty())
+}
+
+/// The first model that the request allows whose providers' prices are not known since then.
+fn unknown<'a>(list: &PriceList, spending: &'a Spending, since: Timestamp) -> Option<&'a str> {
+    let is_unknown = |name: &&str| is_listed(list, name) && !list.knows_providers(name, since);
+    spending.models().iter().map(AsRef::as_ref).find(is_unknown)
 }
 
 impl fmt::Debug for Prices {

@@ -29,6 +29,7 @@ impl Bench {
             commit_gather: Duration::ZERO,
             first_lookup: Duration::ZERO,
             close_patience: Duration::ZERO,
+            reserve_bytes: 0,
         };
         let clock = Clock::manual(NOON);
         let (store, loaded, stepper) = Store::open_stepped(&options, &clock).expect("opens");

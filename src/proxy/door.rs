@@ -88,7 +88,7 @@ impl Route {
             Self::Inference { endpoint, .. } => endpoint.dialect(),
             Self::Refused { dialect, .. } => *dialect,
             Self::Own(own) => own.dialect(),
-            Self::Poll { .. } | Self::PublicRead { .. } | Self::Preflight | Self::Token => Dialect::Chat,
+            Self::Poll { .. } | Self::PublicRead { .. } | Self::Preflight | Self::Token | Self::Ai(_) => Dialect::Chat,
         }
     }
 }

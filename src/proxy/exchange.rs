@@ -2,18 +2,21 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
-use crate::pool::{AtLast, Choice, Chosen, Effect, NoKey, Unavailable, Want};
-use crate::pot::{Attempt, Begun, Call, Guest};
+use crate::pool::{Effect, Unavailable};
+use crate::pot::{Attempt, Begun, Call, Guest, Seat};
 use crate::telemetry::ClientRefusal;
-use crate::upstream::{Answer, Dialect, Endpoint, Refusal, RequestFacts, is_openrouters, judge, read_request};
+use crate::upstream::{
+    Answer, Dialect, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge, read_request,
+    read_request_and_spending,
+};
 
 use super::Proxy;
+use super::ai::Routing;
 use super::answer::{Served, give_refusal};
 use super::body::{self, BodyFault, BodyLimits, HeldBody};
 use super::forward::{self, HeldAnswer, Outgoing, Tried};
@@ -21,33 +24,38 @@ use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
 use super::quote::Quote;
 use super::relay;
-
-/// How often a request that waits for a place on a key on trial looks again, should nobody wake it.
-const QUEUE_LOOK: Duration = Duration::from_secs(1);
+use super::search::Empty;
 
 /// What stays the same over all attempts of a request.
 pub(super) struct Inference<'a> {
     pub(super) proxy: &'a Proxy,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     target: &'a str,
     pub(super) call: Arc<Call>,
-    facts: RequestFacts,
-    body: HeldBody,
+    pub(super) facts: RequestFacts,
+    pub(super) body: HeldBody,
     arrived: Tick,
+    /// What it may make the upstream charge for, where that was read already.
+    pub(super) spending: Option<Spending>,
     /// What it may cost at most, where that matters.
-    quote: Option<Quote>,
+    pub(super) quote: Option<Quote>,
     /// Its limit on output tokens was lowered.
-    clamped: bool,
+    pub(super) clamped: bool,
     /// When the request was whole: what passes from here to the first attempt is potluck's own doing.
-    whole: Tick,
+    pub(super) whole: Tick,
+    /// Told with the answer, where the router had a say.
+    routing: Option<Box<Routing>>,
 }
 
-/// How the search for a key ended without one.
-enum Empty {
-    /// The client left while waiting.
-    Gone,
-    /// No key can serve this request.
-    Unavailable(Unavailable),
+/// A request whose body is here.
+pub(super) struct Whole<'a> {
+    guest: &'a Guest,
+    /// Its place among the requests that its client may have under way.
+    seat: Option<Seat>,
+    request: RequestId,
+    pub(super) body: HeldBody,
+    arrived: Tick,
+    whole: Tick,
 }
 
 impl Proxy {
@@ -60,43 +68,85 @@ impl Proxy {
         target: &str,
         request: RequestId,
     ) -> Served {
+        match self.receive(session, guest, endpoint.dialect(), request).await {
+            Ok(whole) => self.infer_whole(session, endpoint, target, whole, None).await,
+            Err(served) => served,
+        }
+    }
+
+    /// Read a request's body, or refuse it.
+    pub(super) async fn receive<'a>(
+        &self,
+        session: &mut ServerSession,
+        guest: &'a Guest,
+        dialect: Dialect,
+        request: RequestId,
+    ) -> Result<Whole<'a>, Served> {
         let arrived = self.pot.clock().tick();
-        let dialect = endpoint.dialect();
-        let Ok(_seat) = guest.seat() else {
+        let Ok(seat) = guest.seat() else {
             self.pot.metrics().client_refused(ClientRefusal::Busy);
-            return give_refusal(session, &Refusal::ClientBusy, dialect, request).await;
+            return Err(give_refusal(session, &Refusal::ClientBusy, dialect, request).await);
         };
-        let body = match self.read_body_within(session, self.limits.body).await {
-            Ok(body) => body,
-            Err(fault) => return self.give_body_fault(session, &fault, self.limits.body, dialect, request).await,
-        };
-        let whole = self.pot.clock().tick();
-        let facts = match self.facts(session, guest, endpoint, &body) {
-            Ok(facts) => facts,
+        match self.read_body_within(session, self.limits.body).await {
+            Ok(body) => Ok(Whole { guest, seat, request, body, arrived, whole: self.pot.clock().tick() }),
+            Err(fault) => Err(self.give_body_fault(session, &fault, self.limits.body, dialect, request).await),
+        }
+    }
+
+    /// Serve a call of a billable endpoint whose body is here.
+    pub(super) async fn infer_whole(
+        &self,
+        session: &mut ServerSession,
+        endpoint: Endpoint,
+        target: &str,
+        whole: Whole<'_>,
+        routing: Option<Box<Routing>>,
+    ) -> Served {
+        let Whole { guest, seat: _seat, request, body, arrived, whole } = whole;
+        let dialect = endpoint.dialect();
+        let (facts, spending) = match self.read(session, guest, endpoint, &body) {
+            Ok(read) => read,
             Err(refusal) => return give_refusal(session, &refusal, dialect, request).await,
         };
         let call = Arc::new(Call { request, client: guest.client(), endpoint, model: facts.model.clone() });
-        let inference =
-            Inference { proxy: self, endpoint, target, call, facts, body, arrived, whole, quote: None, clamped: false };
+        let inference = Inference {
+            proxy: self,
+            endpoint,
+            target,
+            call,
+            facts,
+            body,
+            arrived,
+            whole,
+            spending,
+            quote: None,
+            clamped: false,
+            routing,
+        };
         inference.serve(session, Hangup::new(guest.revocation())).await
     }
 
-    /// What the request asks for, where it can be read and this guest may ask for it.
-    fn facts(
+    /// What must be known of the request, where it can be read and this guest may ask for it; with what it may make the
+    /// upstream charge for, where any key's limits make that matter.
+    fn read(
         &self,
         session: &ServerSession,
         guest: &Guest,
         endpoint: Endpoint,
         body: &HeldBody,
-    ) -> Result<RequestFacts, Refusal> {
-        let headers = &session.req_header().headers;
-        let salt = self.pot.salt() ^ guest.salt();
-        let facts = read_request(endpoint, &body.bytes, headers, salt).map_err(Refusal::BadRequest)?;
+    ) -> Result<(RequestFacts, Option<Spending>), Refusal> {
+        let (headers, salt) = (&session.req_header().headers, self.pot.salt() ^ guest.salt());
+        let read = match self.pot.has_strict() {
+            true => read_request_and_spending(endpoint, &body.bytes, headers, salt)
+                .map(|(facts, spending)| (facts, Some(spending))),
+            false => read_request(endpoint, &body.bytes, headers, salt).map(|facts| (facts, None)),
+        };
+        let (facts, spending) = read.map_err(Refusal::BadRequest)?;
         if !guest.may_ask_for(facts.model.as_deref(), &facts.fallbacks) {
             self.pot.metrics().client_refused(ClientRefusal::Model);
             return Err(Refusal::ClientModel);
         }
-        Ok(facts)
+        Ok((facts, spending))
     }
 
     pub(super) async fn give_body_fault(
@@ -139,7 +189,7 @@ impl Inference<'_> {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
         let mut held: Option<HeldAnswer> = None;
         let mut ledger_full = false;
-        self.quote = self.quoted(session).await;
+        self.quote = self.quoted(session);
         loop {
             if hangup.is_due() {
                 // Revoked while its body came in, or while keys refused: nothing more is spent for it.
@@ -152,7 +202,7 @@ impl Inference<'_> {
                     return self.refuse(session, &Refusal::LedgerFull).await;
                 }
                 Err(Empty::Unavailable(why)) if self.clamp(why) => {
-                    self.quote = self.quoted(session).await;
+                    self.quote = self.quoted(session);
                     continue;
                 }
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
@@ -233,79 +283,6 @@ impl Inference<'_> {
         }
     }
 
-    /// A key for the next attempt; waits a little for one that is due back soon, or for the verdict on one that is on trial.
-    async fn find_key(
-        &self,
-        session: &mut ServerSession,
-        hunt: &mut Hunt,
-        hangup: &mut Hangup,
-    ) -> Result<Chosen, Empty> {
-        let pot = &self.proxy.pot;
-        let worst = Quote::worst(self.quote.as_ref());
-        loop {
-            // Taken before looking, so that what comes meanwhile is not missed.
-            let (verdict, freed) = (pot.verdict().notified(), pot.freed().notified());
-            let want = Want {
-                lane: self.facts.lane,
-                model: self.facts.model.as_deref(),
-                conversation: self.facts.conversation,
-                tried: hunt.tried(),
-                avoid: hunt.avoid(),
-                richest: hunt.wants_richest(),
-                fallbacks: &self.facts.fallbacks,
-                worst,
-            };
-            let why = match pot.choose(&want) {
-                Choice::Key(chosen) => return Ok(chosen),
-                Choice::None(why) => why,
-            };
-            let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
-            let wait = match due {
-                _ if why.reason == NoKey::AllBusy && !hunt.patience().is_zero() => hunt.patience(),
-                Some(due) if due <= hunt.patience() => due,
-                Some(_) if !hunt.patience().is_zero() && pot.on_trial(&want) => hunt.patience(),
-                _ => match pot.choose_at_last(&want) {
-                    AtLast::Key(chosen) => return Ok(chosen),
-                    AtLast::Full if hunt.may_queue(self.whole.elapsed()) => QUEUE_LOOK,
-                    AtLast::Full => return Err(Empty::Unavailable(why)),
-                    AtLast::None(why) => return Err(Empty::Unavailable(why)),
-                },
-            };
-            let waiting = pot.clock().tick();
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = verdict => {}
-                () = freed => {}
-                () = hangup.wait(session) => return Err(Empty::Gone),
-            }
-            hunt.waited(waiting.elapsed().min(wait));
-        }
-    }
-
-    /// The most this request may cost, where any key's limits make that matter.
-    async fn quoted(&self, session: &ServerSession) -> Option<Quote> {
-        let pot = &self.proxy.pot;
-        if !pot.has_strict() {
-            return None;
-        }
-        let quote = Quote::of(pot, session, self.endpoint, &self.body, self.proxy.limits.default_bound);
-        Some(Box::pin(quote).await)
-    }
-
-    /// Ask for no more than the richest key affords, once, where the operator wants that rather than a refusal.
-    fn clamp(&mut self, why: Unavailable) -> bool {
-        if !self.proxy.limits.clamp_max_tokens || self.clamped {
-            return false;
-        }
-        let quote = self.quote.as_ref();
-        let Some(body) = quote.and_then(|quote| quote.clamped(self.endpoint, &self.body.bytes, why.reason)) else {
-            return false;
-        };
-        self.body.replace(body);
-        self.clamped = true;
-        true
-    }
-
     fn outgoing(&self, attempt: &Attempt) -> Outgoing<'_> {
         Outgoing {
             method: http::Method::POST,
@@ -351,7 +328,7 @@ impl Inference<'_> {
     }
 
     async fn relay(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         upstream: Box<forward::Accepted>,
         attempt: Box<Attempt>,
@@ -360,7 +337,8 @@ impl Inference<'_> {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
-        relay::run(self.proxy, session, upstream, attempt, hangup, &self.call, self.arrived).await
+        let told = relay::Told { call: &self.call, arrived: self.arrived, routing: self.routing.take() };
+        relay::run(self.proxy, session, upstream, attempt, hangup, told).await
     }
 
     /// No (further) key: a held refusal that is about the request itself is the better answer, else say why.

@@ -185,6 +185,7 @@ async fn exchange(
         Err(error) => return Tried::Failed(failure(&error)),
     };
     let generation = head.headers.get(GENERATION).and_then(|id| GenerationId::parse(id.as_bytes()));
+    proxy.pot.heard_time(&head.headers);
     books.answered(head.status.as_u16(), generation);
     if head.status.is_success() {
         upstream.http.set_read_timeout(Some(limits.idle));

@@ -4,6 +4,7 @@
 //! is judged, and its header deadline is per read. Pingora's listeners, sessions, codecs and connectors are used as
 //! they are; the exchange between them is potluck's own (`exchange`), and is a plain loop.
 
+mod ai;
 mod answer;
 mod body;
 pub(crate) mod chunks;
@@ -18,6 +19,7 @@ mod jobs;
 mod own;
 mod quote;
 mod relay;
+mod search;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -34,12 +36,13 @@ use pingora::server::ShutdownWatch;
 // tokio's own timer wakes its thread by a system call for every timer that is the next one.
 use pingora_timeout::timeout;
 
+use crate::clients::routing::Router;
 use crate::config::{Clients, Config};
 use crate::money::{RequestId, Usd};
 use crate::origin::PublicCache;
 use crate::pot::{Guest, Pot};
 use crate::telemetry::RequestOutcome;
-use crate::upstream::{Dialect, PREFLIGHT, Refusal, Route, route};
+use crate::upstream::{AiCall, Dialect, Endpoint, PREFLIGHT, Refusal, Route, route};
 
 use answer::{Served, Whole, give_refusal, give_unreadable};
 use body::{BodyBudget, BodyLimits};
@@ -114,6 +117,7 @@ impl Limits {
 pub struct Proxy {
     pot: Arc<Pot>,
     cache: PublicCache,
+    router: Router,
     limits: Limits,
     clients: Clients,
     budget: BodyBudget,
@@ -201,6 +205,7 @@ impl Proxy {
         options.h2_idle_timeout = Some(config.proxy.idle_timeout);
         Self {
             cache: PublicCache::new(Arc::clone(pot.origin()), config.upstream.cache_max_bytes),
+            router: Router::new(config.routing.categories.clone(), config.routing.long_context_tokens as u64),
             limits: Limits::new(config),
             clients: config.clients.clone(),
             budget: BodyBudget::new(config.proxy.body_budget_bytes),
@@ -278,6 +283,7 @@ impl Proxy {
         let route = route(&head.method, path, query);
         let endpoint = match &route {
             Route::Inference { endpoint, .. } => Some(*endpoint),
+            Route::Ai(AiCall::Complete) => Some(Endpoint::ChatCompletions),
             _ => None,
         };
         let served = match self.guest(session, &route) {
@@ -298,6 +304,7 @@ impl Proxy {
             Route::PublicRead { target } => Box::pin(self.public_read(session, &target, request)).await,
             Route::Own(own) => Box::pin(self.answer_itself(session, guest, own, request)).await,
             Route::Token => Box::pin(self.issue_token(session, request)).await,
+            Route::Ai(call) => Box::pin(self.ai(session, guest, call, request)).await,
             Route::Preflight => {
                 Whole { status: 204, headers: PREFLIGHT.into_iter().collect(), body: Bytes::new() }
                     .give(session, request)

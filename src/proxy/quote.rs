@@ -2,40 +2,56 @@
 
 use std::sync::Arc;
 
-use pingora::protocols::http::ServerSession;
-
 use crate::money::{PriceList, Unbounded, Usd, affordable_tokens, worst_cost};
 use crate::pool::{NoKey, Worst};
 use crate::pot::Pot;
 use crate::upstream::{Endpoint, Refusal, Spending, clamp_max_tokens};
 
-use super::body::HeldBody;
-
 /// The most one request may cost, with what that was worked out from.
 pub(super) struct Quote {
     spending: Spending,
     prices: Arc<PriceList>,
-    cost: Result<Usd, Unbounded>,
+    cost: Result<Usd, Unknown>,
+}
+
+/// Why nobody can say what a request costs at most.
+enum Unknown {
+    /// Prices have yet to be asked for.
+    Unasked,
+    Unbounded(Unbounded),
 }
 
 impl Quote {
-    /// Work it out. Waits for the upstream where a model's
-    /// prices are not known yet.
-    pub(super) async fn of(
-        pot: &Pot,
-        session: &ServerSession,
-        endpoint: Endpoint,
-        body: &HeldBody,
-        default: Option<Usd>,
-    ) -> Self {
-        let spending = Spending::read(endpoint, &session.req_header().headers, &body.bytes);
-        let known = pot.prices().list_for(&spending, pot.clock()).await;
-        let prices = known.as_ref().map_or_else(|_| pot.prices().list(), Arc::clone);
-        let cost = match known {
-            Ok(prices) => worst_cost(&spending, &prices, pot.clock().now(), default),
+    /// Work it out from the prices that are known: a key without limits serves without waiting for others.
+    pub(super) fn of(pot: &Pot, spending: Spending, default: Option<Usd>) -> Self {
+        let now = pot.clock().now();
+        match pot.prices().known_for(&spending, now) {
+            Some(prices) => {
+                let cost = worst_cost(&spending, &prices, now, default).map_err(Unknown::Unbounded);
+                Self { spending, prices, cost }
+            }
+            None => Self { spending, prices: pot.prices().list(), cost: Err(Unknown::Unasked) },
+        }
+    }
+
+    /// No key can serve without: wait for the prices that are not known yet. `false` when there is nothing to wait for.
+    pub(super) async fn ask(&mut self, pot: &Pot, default: Option<Usd>) -> bool {
+        if !matches!(self.cost, Err(Unknown::Unasked)) {
+            return false;
+        }
+        let asked = pot.prices().list_for(&self.spending, pot.clock()).await;
+        self.prices = asked.as_ref().map_or_else(|_| pot.prices().list(), Arc::clone);
+        let cost = match asked {
+            Ok(prices) => worst_cost(&self.spending, &prices, pot.clock().now(), default),
             Err(why) => default.ok_or(why),
         };
-        Self { spending, prices, cost }
+        self.cost = cost.map_err(Unknown::Unbounded);
+        true
+    }
+
+    /// A key was found. What the next request like this one would wait for is found out meanwhile.
+    pub(super) fn found(&self, pot: &Pot) {
+        pot.prices().learn_soon(&self.spending, pot.clock());
     }
 
     /// For the choice of a key.
@@ -53,7 +69,7 @@ impl Quote {
                 let affordable = affordable_tokens(&self.spending, &self.prices, leaves);
                 Some(Refusal::TooDear { asked: self.spending.asked_tokens(), affordable })
             }
-            (NoKey::Unbounded, Err(why)) => Some(Refusal::Unbounded(why.clone())),
+            (NoKey::Unbounded, Err(Unknown::Unbounded(why))) => Some(Refusal::Unbounded(why.clone())),
             _ => None,
         }
     }

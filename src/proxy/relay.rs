@@ -19,9 +19,20 @@ use crate::telemetry::RequestOutcome;
 use crate::upstream::{BodyShape, Opening, UsageReader};
 
 use super::Proxy;
+use super::ai::{Routing, Weave};
 use super::answer::{self, Served};
 use super::forward::{Accepted, poll_once};
 use super::hangup::Hangup;
+
+/// What an answer's reader is told of the request, and what its ledger line.
+pub struct Told<'a> {
+    /// For the ledger.
+    pub call: &'a Arc<Call>,
+    /// When the request came.
+    pub arrived: Tick,
+    /// For the client.
+    pub routing: Option<Box<Routing>>,
+}
 
 /// Stream the answer of `accepted` to the client and book the attempt.
 pub async fn run(
@@ -30,14 +41,21 @@ pub async fn run(
     accepted: Box<Accepted>,
     mut attempt: Box<Attempt>,
     hangup: &mut Hangup,
-    call: &Arc<Call>,
-    arrived: Tick,
+    told: Told<'_>,
 ) -> Served {
-    let Accepted { session: mut upstream, head } = *accepted;
+    let Told { call, arrived, routing } = told;
+    let Accepted { session: mut upstream, mut head } = *accepted;
     let shape = shape(&head);
     attempt.accepted(UsageReader::new(call.endpoint, shape));
+    let weave = routing.and_then(|routing| Weave::new(*routing, shape, provider(&head)));
+    if weave.is_some() {
+        // What is added is not known yet, nor is how long it will be.
+        head.remove_header(&CONTENT_LENGTH);
+    }
     let begun = match answer::relayed_head(&head, session.req_header().version, call.request) {
-        Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape), Some(arrived)).await,
+        Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape), Some(arrived))
+            .await
+            .map(|passage| Passage { weave, ..passage }),
         Err(error) => Err(error),
     };
     let Ok(mut passage) = begun else {
@@ -78,6 +96,8 @@ struct Passage<'a> {
     waiting: Option<Waiting>,
     /// When the request arrived, where the first byte's time is measured.
     arrived: Option<Tick>,
+    /// Adds what the router decided.
+    weave: Option<Weave>,
 }
 
 /// A head that is not written yet, and what follows it.
@@ -99,7 +119,7 @@ impl<'a> Passage<'a> {
         arrived: Option<Tick>,
     ) -> pingora::Result<Self> {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let mut passage = Self { proxy, opening, waiting: None, arrived };
+        let mut passage = Self { proxy, opening, waiting: None, arrived, weave: None };
         match length {
             Some(length) if !passage.opening.is_over() => {
                 passage.waiting = Some(Waiting { head, length, received: 0, behind: BytesMut::new() });
@@ -126,7 +146,7 @@ impl<'a> Passage<'a> {
     /// Pass on parts of the body that have come together.
     async fn pass_on(&mut self, session: &mut ServerSession, mut parts: Vec<Bytes>) -> pingora::Result<()> {
         if self.opening.is_over() && self.waiting.is_none() {
-            return write(session, parts).await;
+            return write(session, self.woven(parts)).await;
         }
         let received = parts.iter().map(Bytes::len).sum::<usize>();
         parts = parts.into_iter().map(|part| self.opening.push(part)).filter(|part| !part.is_empty()).collect();
@@ -135,7 +155,16 @@ impl<'a> Passage<'a> {
             parts.iter().for_each(|part| waiting.behind.extend_from_slice(part));
             return if self.opening.is_over() { self.stop_waiting(session).await } else { Ok(()) };
         }
-        write(session, parts).await
+        write(session, self.woven(parts)).await
+    }
+
+    /// The same parts with what the router decided in its place.
+    fn woven(&mut self, parts: Vec<Bytes>) -> Vec<Bytes> {
+        let Some(weave) = &mut self.weave else { return parts };
+        let elapsed = self.arrived.map(Tick::elapsed).unwrap_or_default();
+        let mut woven = Vec::with_capacity(parts.len() + 2);
+        parts.into_iter().for_each(|part| weave.push(part, elapsed, &mut woven));
+        woven
     }
 
     /// The body is over, in order or not. What is still held back of one that broke off is nothing anybody could use.
@@ -145,7 +174,12 @@ impl<'a> Passage<'a> {
             waiting.behind.extend_from_slice(&rest);
             return self.stop_waiting(session).await;
         }
-        if rest.is_empty() { Ok(()) } else { write(session, vec![rest]).await }
+        let mut parts = if rest.is_empty() { Vec::new() } else { self.woven(vec![rest]) };
+        if let Some(weave) = &mut self.weave {
+            let elapsed = self.arrived.map(Tick::elapsed).unwrap_or_default();
+            weave.finish(outcome == Outcome::Answered, elapsed, &mut parts);
+        }
+        write(session, parts).await
     }
 
     /// Write the head that has waited, with the length that the body will have, and what has come of the body.
@@ -258,6 +292,11 @@ async fn end(proxy: &Proxy, mut upstream: OriginSession, outcome: Outcome) -> Se
     // A body that was cut upstream must look cut to the client, so its connection ends here.
     let outcome = if outcome == Outcome::ClientGone { RequestOutcome::ClientGone } else { RequestOutcome::Broken };
     Served { outcome, reusable: false }
+}
+
+/// The provider, where the head names it.
+fn provider(head: &ResponseHeader) -> Option<String> {
+    head.headers.get("x-provider-name").and_then(|name| name.to_str().ok()).map(str::to_owned)
 }
 
 fn shape(head: &ResponseHeader) -> BodyShape {

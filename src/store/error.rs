@@ -73,6 +73,9 @@ pub enum StoreError {
     /// may still turn out to have been made.
     #[error("the store cannot be written: {0}")]
     Unwritable(Arc<str>),
+    /// The disk is full: what is under way is still written where `store.reserve_bytes` left room, nothing new is let in.
+    #[error("the store cannot be written: the disk is full")]
+    DiskFull,
     /// A query failed.
     #[error("the store cannot be read: {0}")]
     Unreadable(Arc<str>),
@@ -90,7 +93,10 @@ impl StoreError {
     }
 
     pub(super) fn unwritable(error: &rusqlite::Error) -> Self {
-        Self::Unwritable(error.to_string().into())
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            _ => Self::Unwritable(error.to_string().into()),
+        }
     }
 
     pub(super) fn damaged(what: impl Into<Arc<str>>) -> Self {

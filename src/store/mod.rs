@@ -41,6 +41,7 @@ mod query;
 mod queue;
 mod reader;
 mod record;
+mod reserve;
 mod rollup;
 mod row;
 mod schema;

@@ -24,6 +24,8 @@ pub struct StoreOptions {
     pub first_lookup: Duration,
     /// When closing: how long to wait for places that are still reserved, and to go on trying what cannot be written.
     pub close_patience: Duration,
+    /// Disk space that is kept for entries of requests under way, in bytes; 0 keeps none.
+    pub reserve_bytes: u64,
 }
 
 /// Long enough that a busy proxy makes a hundred or two commits a second instead of thousands, short enough that no
@@ -46,6 +48,7 @@ impl Config {
             commit_gather: COMMIT_GATHER,
             first_lookup: self.ledger.reconcile_schedule.iter().min().copied().unwrap_or(FIRST_LOOKUP),
             close_patience: CLOSE_PATIENCE,
+            reserve_bytes: self.store.reserve as u64,
         }
     }
 }

@@ -19,6 +19,7 @@ use super::options::StoreOptions;
 use super::queue::Queue;
 use super::reader::Reader;
 use super::record::{Imbalance, ImbalanceKind, Loaded};
+use super::reserve::Reserve;
 use super::seal::Sealer;
 use super::stepped::Stepper;
 use super::verify::verify;
@@ -75,7 +76,7 @@ fn begin(
     loaded.signing_keys = signing::load_or_make(&mut connection, &sealer, clock.now())?;
     // Only now: what cannot be opened must leave nothing behind that somebody would have to look after.
     let epoch = epochs::begin(&connection, clock.now()).map_err(|error| StoreError::unwritable(&error))?;
-    let writer = Writer {
+    let mut writer = Writer {
         queue: Arc::new(Queue::new(options.queue_max_entries)),
         failures: Arc::default(),
         database: database.clone(),
@@ -87,8 +88,10 @@ fn begin(
         first_lookup: options.first_lookup,
         close_patience: options.close_patience,
         kept: Kept::default(),
+        reserve: Reserve::new(options.path.with_extension("reserve"), options.reserve_bytes),
         fault: None,
     };
+    writer.keep_reserve();
     Ok((writer, loaded, hasher))
 }
 

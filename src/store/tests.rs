@@ -39,6 +39,7 @@ fn options(directory: &Path) -> StoreOptions {
         commit_gather: Duration::ZERO,
         first_lookup: FIRST_LOOKUP,
         close_patience: Duration::from_secs(5),
+        reserve_bytes: 0,
     }
 }
 

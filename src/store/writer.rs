@@ -24,6 +24,7 @@ use super::error::StoreError;
 use super::intents::Intended;
 use super::leases::Leases;
 use super::queue::{Patience, Queue};
+use super::reserve::Reserve;
 use super::seal::Sealer;
 use super::slot::report_lost;
 use super::waiting::{Booking, Work};
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     /// After closing: how long to wait for places that are still reserved, and to try again what cannot be written.
     pub close_patience: Duration,
     pub kept: Kept,
+    pub reserve: Reserve,
     /// What becomes of the next commit, in simulations.
     pub fault: Option<Fault>,
 }
@@ -157,9 +159,9 @@ impl Writer {
         match self.commit(&mut commands, &mut answers) {
             Ok(()) => {
                 self.leases.committed();
-                self.queue.report(None);
                 self.queue.release(self.kept.entries.len());
                 self.kept.written();
+                self.keep_reserve();
                 self.kept.wipe |= wipes;
                 self.wipe();
                 answers.into_iter().for_each(|answer| answer());
@@ -168,8 +170,30 @@ impl Writer {
                 self.leases.failed();
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 self.connection = None;
-                self.kept.pause = Some(self.kept.pause.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1)));
-                self.queue.report(Some(&error));
+                if matches!(error, StoreError::DiskFull) {
+                    self.reserve.give_up();
+                }
+                self.pause(&error);
+            }
+        }
+    }
+
+    /// Nothing new is let in; what is kept is tried again after a pause.
+    fn pause(&mut self, why: &StoreError) {
+        self.kept.pause = Some(self.kept.pause.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1)));
+        self.queue.report(Some(why));
+    }
+
+    /// The disk takes what it is given. That is well only if there is room for those of all that may begin from now on.
+    pub(super) fn keep_reserve(&mut self) {
+        match self.reserve.keep() {
+            Ok(()) => {
+                self.kept.pause = None;
+                self.queue.report(None);
+            }
+            Err(error) => {
+                tracing::error!(%error, "no disk space can be kept for the ledger");
+                self.pause(&StoreError::DiskFull);
             }
         }
     }

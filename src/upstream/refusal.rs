@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use crate::clients::routing::NoModel;
 use crate::clock::Timestamp;
 use crate::money::{GenerationId, Unbounded};
 use crate::pool::NoKey;
@@ -52,6 +53,8 @@ pub enum Refusal {
     Route(RouteRefusal),
     /// The body may not go upstream, or cannot mean anything there.
     BadRequest(BadRequest),
+    /// The router knows no model that could serve the request now.
+    NoModel(NoModel),
     /// The body is larger than one may be.
     BodyTooLarge {
         /// The bound, in bytes.
@@ -135,6 +138,7 @@ impl Refusal {
             Self::NoKey { reason: NoKey::TooDear { .. }, .. } => 402,
             Self::NoKey { reason: NoKey::Unbounded, .. } => 400,
             Self::NoKey { reason: NoKey::ModelNotAllowed, .. } => 403,
+            Self::NoModel(_) => 503,
             Self::NoKey { .. } | Self::OutOfAttempts | Self::BodyBudget | Self::LedgerFull | Self::JobKeyUnwell => 503,
         }
     }
@@ -170,6 +174,7 @@ impl Refusal {
             Self::Route(RouteRefusal::Query(_)) => "bad_query",
             Self::Route(RouteRefusal::Batches) => "batches_not_supported",
             Self::BadRequest(_) => "bad_request",
+            Self::NoModel(_) => "no_model",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyBudget => "body_budget_exhausted",
             Self::BodyTooSlow => "body_too_slow",
@@ -201,6 +206,7 @@ impl Refusal {
             Self::TooDear { asked, affordable } => return too_dear(*asked, *affordable).into(),
             Self::Route(why) => return route(*why),
             Self::BadRequest(bad) => return bad.to_string().into(),
+            Self::NoModel(none) => return format!("{none}: name one in model").into(),
             Self::BodyTooLarge { max } => {
                 return format!("the request body is larger than {max} bytes (setting proxy.body_max_bytes)").into();
             }

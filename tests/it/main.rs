@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
 mod admin;
+mod ai;
 mod blame;
 mod books;
 mod choosing;

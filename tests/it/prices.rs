@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use potluck::money::{PriceList, Unbounded, Usd, worst_cost};
-use potluck::pot::Prices;
+use potluck::pool::KeyId;
+use potluck::pot::{KeyRef, Prices};
 use potluck::simulator::{Pico, Play, Script};
 use potluck::upstream::{Endpoint, Spending, parse_models};
 use serde_json::{Value, json};
 
-use crate::support::{Ask, House, MODEL};
+use crate::support::{Ask, House, MODEL, chat};
 
 const LIST: &str = "/api/v1/models?output_modalities=all";
 
@@ -154,6 +155,25 @@ async fn a_greedy_upstream_bills_no_more_than_the_bound() {
         let greedy = ["perplexity", "auto", "free"].iter().all(|model| !shown.contains(model));
         assert!(!greedy || held < 2 * billed + 20_000_000_000, "{billed} billed, {held} held: {shown}");
     }
+}
+
+#[tokio::test]
+async fn a_key_without_limits_serves_while_prices_are_waited_for() {
+    let house = House::new(2, "").await;
+    let capped = KeyRef::Id(KeyId(1));
+    house.pot.change_limits(capped, |limits| limits.reserve = Some(Usd::from_pico(1))).await.unwrap();
+    house.pass(Duration::from_secs(48 * 60 * 60));
+    assert!(!house.pot.prices().list().is_current(house.clock.now()));
+    let _on_its_way = house.pot.prices().expect();
+    house.sim.clear_log();
+    for _ in 0..3 {
+        let ask = Ask::post("/api/v1/chat/completions", chat(MODEL));
+        // Prices are waited for five seconds.
+        let answer = tokio::time::timeout(Duration::from_secs(4), house.ask(&ask)).await.expect("it does not wait");
+        assert_eq!(answer.status, 200);
+    }
+    let used: Vec<_> = house.went_up().iter().map(|entry| entry.key).collect();
+    assert_eq!(used, [Some(1); 3], "the key with limits is passed over until its costs can be told");
 }
 
 async fn assert_pending<T: std::fmt::Debug>(waiting: &mut (impl Future<Output = T> + Unpin)) {

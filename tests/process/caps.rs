@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use potluck::simulator::{Play, Script, SimKey, SimulatorHandle};
+use potluck::clock::{Clock, Timestamp};
+use potluck::simulator::{Pico, Play, Script, SimKey, Simulator, SimulatorConfig, SimulatorHandle};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -187,4 +188,97 @@ async fn a_sync_that_fails_stops_the_spending_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_the_spending_and_loses_nothing() {
     a_disk_that_fails("inject=pwrite64:error=ENOSPC:when=200+").await;
+}
+
+/// F16: this machine's clock is a day ahead of the upstream's. Its day is not begun, so its caps are not open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_the_upstream_has_not_come_to_is_not_begun() {
+    let upstream = Clock::system().now().before(Duration::from_secs(24 * 60 * 60));
+    let config = SimulatorConfig { clock: Clock::manual(upstream), ..SimulatorConfig::default() };
+    let simulator = Simulator::start(config).await.expect("the simulator starts");
+    let place = Place::new(&simulator, "").keys(&[simulator.funded_key(Pico::usd(10))]);
+    let running = place.start().await;
+    cap(&place, "0.01").await;
+    assert_eq!(Ask::post(CHAT, body(1, false)).send(place.proxy).await.status, 200);
+    place.status_when("it is booked", |status| status["inFlight"] == 0 && status["held"] == "$0.0000").await;
+    let entry = place.admin("/ledger").await["entries"][0].clone();
+    let at = Timestamp::parse_rfc3339(entry["at"].as_str().expect("a time")).expect("a time");
+    assert_eq!(at.day(), upstream.day(), "{entry}");
+    let metrics = Ask::get("/metrics").send(place.admin).await.text();
+    let alarms = metrics.lines().find(|line| line.starts_with(r#"potluck_alarms_total{reason="clock_skewed"}"#));
+    assert!(alarms.is_some_and(|line| !line.ends_with(" 0")), "{alarms:?}");
+    running.stop().await;
+}
+
+/// Whether a disk can be made here, so small that it runs full.
+fn small_disk() -> bool {
+    let mounted = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    let possible = mounted.is_ok_and(|mounted| mounted.status.success());
+    if !possible {
+        eprintln!("not tried: no file system can be mounted here");
+    }
+    possible
+}
+
+/// potluck on a disk of 16 MiB, which is filled when a file `full` appears and has room again with a file `room`.
+fn on_small_disk(place: &Place) -> Running {
+    const SCRIPT: &str = r#"mount -t tmpfs -o size=16m,mode=0700 tmpfs "$POTLUCK_DATA_DIR" && {
+        (until [ -e full ]; do sleep 0.02; done; cat /dev/zero > "$POTLUCK_DATA_DIR/fill"; : > filled
+         until [ -e room ]; do sleep 0.02; done; rm "$POTLUCK_DATA_DIR/fill") 2> /dev/null &
+        exec "$0" run -c potluck.toml; }"#;
+    std::fs::create_dir_all(place.data()).expect("made");
+    let potluck = place.command(&[]);
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", SCRIPT]).arg(potluck.get_program()).env_clear().env("PATH", "/usr/bin:/bin");
+    command.current_dir(place.folder());
+    command.envs(potluck.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Running::spawn(place, command)
+}
+
+/// F6: a disk that is full takes what was under way, in the space that was kept for it, and nothing new is let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_takes_what_is_under_way() {
+    if !small_disk() {
+        return;
+    }
+    let (simulator, keys) = simulator(2).await;
+    let place = Place::new(&simulator, "[store]\nreserve_bytes = 4194304\n").keys(&keys);
+    let mut running = on_small_disk(&place);
+    running.serving().await;
+    simulator.script(Script::always(Play { output_tokens: Some(40), gap_ms: Some(100), ..Play::default() }));
+    let mut under_way = Vec::new();
+    for _ in 0..5 {
+        let mut reading = Ask::post(CHAT, body(100, true)).open(place.proxy).await;
+        assert_eq!(reading.status, 200);
+        reading.chunk().await.expect("a chunk").expect("a chunk");
+        under_way.push(reading);
+    }
+    simulator.clear_scripts();
+    std::fs::write(place.folder().join("full"), "").expect("written");
+    with_patience("the disk is full", async || place.folder().join("filled").exists().then_some(())).await;
+    with_patience("nothing new is let in", async || {
+        (Ask::post(CHAT, body(1, false)).send(place.proxy).await.status == 503).then_some(())
+    })
+    .await;
+    for mut reading in under_way {
+        while let Some(chunk) = reading.chunk().await {
+            chunk.expect("the stream is whole");
+        }
+    }
+    with_patience("what was under way is booked", async || {
+        let ledger = place.admin("/ledger?limit=1000").await;
+        let entries = ledger["entries"].as_array().expect("entries");
+        let streams = entries.iter().filter(|entry| entry["tokens"]["completion"] == 40);
+        (streams.count() == 5).then_some(())
+    })
+    .await;
+    assert_eq!(Ask::post(CHAT, body(1, false)).send(place.proxy).await.status, 503);
+    std::fs::write(place.folder().join("room"), "").expect("written");
+    with_patience("there is room again", async || {
+        (Ask::post(CHAT, body(1, false)).send(place.proxy).await.status == 200).then_some(())
+    })
+    .await;
+    place.books_come_out(&simulator, "everything is accounted for").await;
+    place.assert_books_balance(&simulator).await;
+    running.stop().await;
 }

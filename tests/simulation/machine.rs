@@ -75,6 +75,7 @@ impl Machine {
             commit_gather: Duration::ZERO,
             first_lookup: Duration::from_secs(2),
             close_patience: Duration::ZERO,
+            reserve_bytes: 0,
         }
     }
 

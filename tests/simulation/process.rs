@@ -223,15 +223,17 @@ impl Process {
         if unknown {
             self.open.borrow_mut().insert((entry.request.0.as_u128(), entry.attempt), now);
         }
-        self.pool_on(entry.key, |pool| {
+        let lease_off = self.pool_on(entry.key, |pool| {
             pool.ended(entry.key, entry.held, how, entry.at);
+            let lease_off = strict && pool.is_lease_off(entry.key);
             slot.book(entry);
+            lease_off
         });
         self.freed.notify_waiters();
         if unknown {
             self.settle_wanted.notify_one();
         }
-        if strict {
+        if lease_off {
             self.lease_wanted.notify_one();
         }
     }

@@ -1,9 +1,11 @@
 //! The kinds of settings: how each is read from what was written, and how its default and range are told.
 
+mod categories;
 mod number;
 mod secret;
 mod text;
 
+pub(super) use categories::Categories;
 pub(super) use number::{Count, Millis, Money, Schedule, Threads};
 pub(super) use secret::{KeyList, SecretText};
 pub(super) use text::{Address, Choice, HostNames, OptionalPath, Path, StoreAddress, Switch, UpstreamAddress};
@@ -38,6 +40,8 @@ pub(super) enum Sample {
     Default(String),
     /// Something to start from, where the default cannot be written down.
     Example(String),
+    /// Several tables, which end their section.
+    Tables(String),
     /// Nothing, because it may not be written there.
     Never,
 }
@@ -77,6 +81,7 @@ impl Value {
             Self::Integer(_) => "a number",
             Self::Switch(_) => "true or false",
             Self::List(_) => "a list",
+            Self::Table(_) => "a table",
             Self::Other(name) => name,
         }
     }

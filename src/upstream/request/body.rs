@@ -64,10 +64,7 @@ impl<'a> Body<'a> {
         match serde_json::from_slice::<Fields<'a>>(body) {
             Ok(Fields { body, twice: None }) => Ok(body),
             Ok(Fields { twice: Some(field), .. }) => Err(BadRequest::new(&field, BodyFault::Twice)),
-            Err(error) if error.is_data() && opening(body) != Some(b'{') => {
-                Err(BadRequest::body(BodyFault::NotAnObject))
-            }
-            Err(error) => Err(BadRequest::body(BodyFault::NotJson { line: error.line(), column: error.column() })),
+            Err(error) => Err(unreadable(body, &error)),
         }
     }
 
@@ -166,7 +163,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// An object's members in order, each value as text.
-pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -192,13 +189,33 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
+/// The members of a body in order, each value as the text it came as.
+///
+/// # Errors
+/// As [`Body::read`].
+pub(crate) fn members(body: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, BadRequest> {
+    let Members(members) = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
+    let mut seen = HashSet::new();
+    match members.iter().find(|(key, _)| !seen.insert(&**key)) {
+        Some((twice, _)) => Err(BadRequest::new(twice, BodyFault::Twice)),
+        None => Ok(members),
+    }
+}
+
+fn unreadable(body: &[u8], error: &serde_json::Error) -> BadRequest {
+    if error.is_data() && opening(body) != Some(b'{') {
+        return BadRequest::body(BodyFault::NotAnObject);
+    }
+    BadRequest::body(BodyFault::NotJson { line: error.line(), column: error.column() })
+}
+
 /// The decoded text of a JSON string; `None` for anything else.
-pub(super) fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
+pub(crate) fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Key<'_>>(value?.get()).ok().map(|Key(text)| text)
 }
 
 /// The elements of a JSON array; none for anything else.
-pub(super) fn list(value: Option<&RawValue>) -> Vec<&RawValue> {
+pub(crate) fn list(value: Option<&RawValue>) -> Vec<&RawValue> {
     value.and_then(|v| serde_json::from_str(v.get()).ok()).unwrap_or_default()
 }
 

@@ -33,6 +33,18 @@ pub enum BodyFault {
     /// Longer than any real value.
     #[error("too long")]
     TooLong,
+    /// Something else than it must be.
+    #[error("must be {0}")]
+    Expected(&'static str),
+    /// Not given, nor is what may stand in its place.
+    #[error("missing: give {0}")]
+    Missing(&'static str),
+    /// Given beside another field that says the same.
+    #[error("given beside {0}: give one of the two")]
+    Beside(&'static str),
+    /// A category that there is not.
+    #[error("no such category: GET /api/ai/categories lists them")]
+    NoCategory,
     /// `store`: answers would be kept in a donor's account.
     #[error("must be false or absent: answers cannot be stored in a donor's account")]
     Stored,
@@ -60,7 +72,7 @@ pub enum BodyFault {
 }
 
 impl BadRequest {
-    pub(super) fn new(field: &str, what: BodyFault) -> Self {
+    pub(crate) fn new(field: &str, what: BodyFault) -> Self {
         let end = field.floor_char_boundary(FIELD_MAX_BYTES);
         Self { field: field.get(..end).unwrap_or_default().into(), what }
     }

@@ -5,6 +5,7 @@ mod clamp;
 mod extras;
 mod fault;
 mod form;
+mod growth;
 mod history;
 mod media;
 mod policy;
@@ -25,8 +26,9 @@ use serde_json::value::RawValue;
 use crate::pool::{Conversation, Lane};
 
 use super::Endpoint;
-use body::{Body, Fallback, opening, string};
-use skeleton::skeleton;
+use body::{Body, Fallback, opening};
+pub(crate) use body::{Members, list, members, string};
+use skeleton::{Skeleton, skeleton};
 
 /// The facts of a request that decide about its key and its handling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,25 +73,65 @@ pub fn read_request(
     headers: &HeaderMap,
     salt: u64,
 ) -> Result<RequestFacts, BadRequest> {
-    let whole = body;
-    let skeleton = skeleton(whole);
-    let body = &*skeleton.text;
-    let fields = match Body::read(body) {
-        Ok(fields) => fields,
+    let skeleton = skeleton(body);
+    match fields(endpoint, body, &skeleton, headers)? {
+        Some(fields) => facts(endpoint, &fields, &skeleton, headers, salt),
+        None => upload(body, headers),
+    }
+}
+
+/// [`read_request`] and [`Spending::read`] in one: most of either is taking the body apart.
+///
+/// # Errors
+/// Those of [`read_request`].
+pub fn read_request_and_spending(
+    endpoint: Endpoint,
+    body: &[u8],
+    headers: &HeaderMap,
+    salt: u64,
+) -> Result<(RequestFacts, Spending), BadRequest> {
+    let skeleton = skeleton(body);
+    match fields(endpoint, body, &skeleton, headers)? {
+        Some(fields) => {
+            let facts = facts(endpoint, &fields, &skeleton, headers, salt)?;
+            Ok((facts, Spending::of(endpoint, headers, body, &skeleton, &fields)))
+        }
+        None => Ok((upload(body, headers)?, Spending::read(endpoint, headers, body))),
+    }
+}
+
+/// The fields of a body; `None` of one that is no JSON and need not be.
+fn fields<'s>(
+    endpoint: Endpoint,
+    whole: &[u8],
+    skeleton: &'s Skeleton<'_>,
+    headers: &HeaderMap,
+) -> Result<Option<Body<'s>>, BadRequest> {
+    match Body::read(&skeleton.text) {
+        Ok(fields) => Ok(Some(fields)),
         // What begins like an object is never taken for an upload: some readers forgive more than ours.
-        Err(_) if opening(body) != Some(b'{') && may_be_unreadable(endpoint, headers) => return upload(whole, headers),
+        Err(_) if opening(&skeleton.text) != Some(b'{') && may_be_unreadable(endpoint, headers) => Ok(None),
         // Said again of the whole body, for the place of the fault.
-        Err(bad) => return Err(Body::read(whole).err().unwrap_or(bad)),
-    };
-    let fallbacks = body::fallback_models(&fields);
-    policy::check(endpoint, &fields, &fallbacks, body)?;
+        Err(bad) => Err(Body::read(whole).err().unwrap_or(bad)),
+    }
+}
+
+fn facts(
+    endpoint: Endpoint,
+    fields: &Body<'_>,
+    skeleton: &Skeleton<'_>,
+    headers: &HeaderMap,
+    salt: u64,
+) -> Result<RequestFacts, BadRequest> {
+    let fallbacks = body::fallback_models(fields);
+    policy::check(endpoint, fields, &fallbacks, &skeleton.text)?;
     Ok(RequestFacts {
         model: string(fields.model).map(|model| model.into()),
-        lane: lane(&fields, &fallbacks),
+        lane: lane(fields, &fallbacks),
         // No donor's patterns fit a name that cannot be read.
         fallbacks: fallbacks.into_iter().map(|(_, model)| model.unwrap_or_default().into()).collect(),
         stream: fields.stream.is_some_and(|stream| stream.get() == "true"),
-        conversation: history::conversation(endpoint, &fields, headers, salt),
+        conversation: history::conversation(endpoint, fields, headers, salt),
         provider_restricted: fields.provider.is_some_and(narrows),
     })
 }

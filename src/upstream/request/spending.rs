@@ -5,6 +5,8 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use memchr::memmem::Finder;
+use once_cell::sync::Lazy;
 use serde_json::value::RawValue;
 
 use crate::money::{Unbounded, Usd};
@@ -12,8 +14,9 @@ use crate::upstream::Endpoint;
 
 use super::body::{Body, Members, list, opening, string};
 use super::extras::{Extras, tools};
+use super::growth::growth;
 use super::media::media;
-use super::skeleton::skeleton;
+use super::skeleton::{Skeleton, skeleton};
 
 /// Tokens that a chat template adds by itself: a default system prompt, dates, role marks beyond what the JSON around a
 /// message pays for. The longest known defaults have some hundreds.
@@ -103,7 +106,22 @@ impl Spending {
     /// Read a request to `endpoint`. To be asked after [`read_request`](super::read_request), which refuses what has no
     /// single meaning.
     pub fn read(endpoint: Endpoint, headers: &HeaderMap, body: &[u8]) -> Self {
-        Self { facts: read(endpoint, headers, body) }
+        let skeleton = skeleton(body);
+        match Body::read(&skeleton.text) {
+            Ok(fields) => Self::of(endpoint, headers, body, &skeleton, &fields),
+            Err(_) => Self { facts: is_told(endpoint, headers).and(Err(Unbounded::Unreadable)) },
+        }
+    }
+
+    /// The same of a body that is taken apart already.
+    pub(super) fn of(
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        whole: &[u8],
+        skeleton: &Skeleton<'_>,
+        fields: &Body<'_>,
+    ) -> Self {
+        Self { facts: is_told(endpoint, headers).and_then(|()| read(endpoint, whole, skeleton, fields)) }
     }
 
     /// Every model the request allows, as it is written; none when its cost cannot be bounded anyway.
@@ -122,7 +140,8 @@ impl Spending {
     }
 }
 
-fn read(endpoint: Endpoint, headers: &HeaderMap, whole: &[u8]) -> Result<Facts, Unbounded> {
+/// Whether a body's fields tell at all what it costs.
+fn is_told(endpoint: Endpoint, headers: &HeaderMap) -> Result<(), Unbounded> {
     use Endpoint::{Images, Rerank, Speech, Transcriptions, Videos};
     if matches!(endpoint, Rerank | Images | Transcriptions | Speech | Videos) {
         return Err(Unbounded::Endpoint(endpoint));
@@ -131,20 +150,23 @@ fn read(endpoint: Endpoint, headers: &HeaderMap, whole: &[u8]) -> Result<Facts, 
     if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(Unbounded::Unreadable);
     }
-    let skeleton = skeleton(whole);
-    let body = Body::read(&skeleton.text).map_err(|_| Unbounded::Unreadable)?;
-    let models = models(&body)?;
-    let extras = Extras::read(&body, &models)?;
-    let media = media(&body, &skeleton);
-    let prompts = prompts(endpoint, &body);
+    Ok(())
+}
+
+fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'_>) -> Result<Facts, Unbounded> {
+    let models = models(body)?;
+    let extras = Extras::read(body, &models)?;
+    let media = media(body, skeleton);
+    let prompts = prompts(endpoint, body);
     let elsewhere = media.elsewhere || (endpoint == Endpoint::Responses && body.prompt.is_some());
     if elsewhere && prompts.is_none() {
         return Err(Unbounded::Media);
     }
     let text = (whole.len() as u64).saturating_sub(media.image_bytes);
     let tokens = text
+        .saturating_add(growth(whole))
         .saturating_add(TEMPLATE_TOKENS)
-        .saturating_add(tools(&body)?)
+        .saturating_add(tools(body)?)
         .saturating_add(media.images.saturating_mul(IMAGE_TOKENS));
     let input = Input {
         tokens,
@@ -159,7 +181,7 @@ fn read(endpoint: Endpoint, headers: &HeaderMap, whole: &[u8]) -> Result<Facts, 
     Ok(Facts {
         models,
         input,
-        output: output(endpoint, &body, prompts, text)?,
+        output: output(endpoint, body, prompts, text)?,
         search,
         files,
         fast,
@@ -270,9 +292,12 @@ fn number(value: &RawValue) -> Option<u64> {
     value.get().parse().ok().filter(|_| value.get().bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether `"ttl":"1h"` may stand somewhere, also with escapes for its two characters.
+/// What `"ttl":"1h"` is written with, also with escapes for its two characters.
+static HOUR: Lazy<[Finder<'static>; 3]> = Lazy::new(|| ["\"1h\"", "\\u003", "\\u006"].map(Finder::new));
+
+/// Whether `"ttl":"1h"` may stand somewhere.
 fn may_cache_for_an_hour(text: &[u8]) -> bool {
-    ["\"1h\"", "\\u003", "\\u006"].iter().any(|mark| memchr::memmem::find(text, mark.as_bytes()).is_some())
+    HOUR.iter().any(|mark| mark.find(text).is_some())
 }
 
 #[cfg(test)]

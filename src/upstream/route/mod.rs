@@ -48,6 +48,8 @@ pub enum Route {
     Own(OwnAnswer),
     /// `POST /auth/token`: potluck issues a token for a client's user.
     Token,
+    /// A call of potluck's own API, `/api/ai/…`.
+    Ai(AiCall),
     /// A browser asks whether it may call (`OPTIONS`): 204 with the CORS headers.
     Preflight,
     /// Not let through.
@@ -80,6 +82,22 @@ impl OwnAnswer {
             Self::Key | Self::Credits | Self::Generation(_) => Dialect::Chat,
         }
     }
+}
+
+/// The calls below `/api/ai/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AiCall {
+    /// `POST completion`: a chat completion, by a model that the router chooses where none is named.
+    Complete,
+    /// `POST route`: what the router would decide. Nothing goes upstream.
+    Decide,
+    /// `GET categories`: what it decides between. Nothing goes upstream.
+    Categories,
+}
+
+impl AiCall {
+    /// The constant path at the upstream of a completion.
+    pub const COMPLETION_TARGET: &'static str = "/api/v1/chat/completions";
 }
 
 /// Every target that a billable call can have at the upstream.
@@ -123,6 +141,7 @@ fn refused(why: RouteRefusal, dialect: Dialect) -> Route {
 enum Place<'a> {
     V1(&'a str),
     Alpha(&'a str),
+    Ai(&'a str),
     Batches,
     Token,
 }
@@ -134,6 +153,9 @@ fn place(path: &str) -> Option<Place<'_>> {
     }
     if let Some(rest) = path.strip_prefix("/api/alpha/") {
         return Some(Place::Alpha(rest));
+    }
+    if let Some(rest) = path.strip_prefix("/api/ai/") {
+        return Some(Place::Ai(rest));
     }
     if path.strip_prefix("/api/beta/").is_some_and(|rest| family(rest) == "batches") {
         return Some(Place::Batches);
@@ -156,7 +178,7 @@ fn dialect(place: Place<'_>) -> Dialect {
             "responses" => Dialect::Responses,
             _ => Dialect::Chat,
         },
-        Place::Alpha(_) | Place::Batches | Place::Token => Dialect::Chat,
+        Place::Alpha(_) | Place::Ai(_) | Place::Batches | Place::Token => Dialect::Chat,
     }
 }
 
@@ -166,6 +188,7 @@ fn decide(method: &Method, place: Place<'_>, query: &[u8]) -> Result<Route, Rout
         Place::Alpha("decisions") => return inference(method, Endpoint::Decisions, query),
         Place::Alpha(_) => return Err(RouteRefusal::NotFound),
         Place::Token => return only(method, &[Method::POST], "POST, OPTIONS").map(|()| Route::Token),
+        Place::Ai(path) => return ai(method, path).map(Route::Ai),
         Place::V1(path) => path,
     };
     if let Some(endpoint) = billable(path) {
@@ -183,6 +206,16 @@ fn decide(method: &Method, place: Place<'_>, query: &[u8]) -> Result<Route, Rout
         return poll.map(|(job, part)| Route::Poll { job, part });
     }
     Err(refused::family_of(path).map_or(RouteRefusal::NotFound, RouteRefusal::Blocked))
+}
+
+fn ai(method: &Method, path: &str) -> Result<AiCall, RouteRefusal> {
+    let (call, allowed, allow) = match path {
+        "completion" => (AiCall::Complete, [Method::POST, Method::POST], "POST, OPTIONS"),
+        "route" => (AiCall::Decide, [Method::POST, Method::POST], "POST, OPTIONS"),
+        "categories" => (AiCall::Categories, [Method::GET, Method::HEAD], "GET, HEAD, OPTIONS"),
+        _ => return Err(RouteRefusal::NotFound),
+    };
+    only(method, &allowed, allow).map(|()| call)
 }
 
 fn billable(path: &str) -> Option<Endpoint> {

@@ -62,6 +62,37 @@ fn billable_calls_go_to_their_constant() {
 }
 
 #[test]
+fn potlucks_own_api_has_three_calls() {
+    for (path, call, methods) in [
+        ("completion", AiCall::Complete, "POST"),
+        ("route", AiCall::Decide, "POST"),
+        ("categories", AiCall::Categories, "GET HEAD"),
+    ] {
+        let target = format!("/api/ai/{path}");
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"] {
+            if methods.split(' ').any(|allowed| allowed == method) {
+                assert_eq!(at(method, &format!("{target}?x=1")), Route::Ai(call), "{method} {target}");
+            } else {
+                assert!(matches!(why(method, &target), RouteRefusal::Method { .. }), "{method} {target}");
+            }
+        }
+        assert_eq!(at("OPTIONS", &target), Route::Preflight);
+    }
+    for target in [
+        "/api/ai",
+        "/api/ai/",
+        "/api/ai/chat",
+        "/ai/completion",
+        "/v1/ai/route",
+        "/api/ai/completion/x",
+        "/api/v1/ai/route",
+    ] {
+        assert_eq!(why("POST", target), RouteRefusal::NotFound, "{target}");
+    }
+    assert!(TARGETS.contains(&AiCall::COMPLETION_TARGET));
+}
+
+#[test]
 fn calls_about_the_account_are_answered_here() {
     let check = |method: &str, target: &str, own| assert_eq!(at(method, target), Route::Own(own), "{method} {target}");
     for prefix in ["/api/v1", "/v1"] {
@@ -249,7 +280,7 @@ fn odd_spellings_are_not_understood() {
 }
 
 /// Paths to start from: everything that is known, on either side of the line.
-const SEEDS: [&str; 34] = [
+const SEEDS: [&str; 37] = [
     "/api/v1/chat/completions",
     "/v1/completions",
     "/api/v1/responses",
@@ -284,10 +315,13 @@ const SEEDS: [&str; 34] = [
     "/v1/workspaces/w",
     "/v1/activity",
     "/v1/models/user",
+    "/api/ai/completion",
+    "/api/ai/route",
+    "/api/ai/categories",
 ];
 
 /// Things that make a path mean something else to somebody.
-const SPICES: [&str; 40] = [
+const SPICES: [&str; 41] = [
     "/",
     "//",
     "/.",
@@ -326,6 +360,7 @@ const SPICES: [&str; 40] = [
     "/key",
     "/keys",
     "/api",
+    "/ai",
     "/v1",
     "/generation/content?id=gen-1",
 ];
@@ -397,6 +432,14 @@ proptest! {
                 prop_assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b)) && !id.starts_with('.'));
             }
             Route::Token => prop_assert_eq!(&*path, b"/auth/token"),
+            Route::Ai(call) => {
+                let (constant, allowed) = match call {
+                    AiCall::Complete => ("/api/ai/completion", [Method::POST, Method::POST]),
+                    AiCall::Decide => ("/api/ai/route", [Method::POST, Method::POST]),
+                    AiCall::Categories => ("/api/ai/categories", [Method::GET, Method::HEAD]),
+                };
+                prop_assert!(path == constant.as_bytes() && allowed.contains(&method));
+            }
             Route::Own(_) | Route::Preflight | Route::Refused { .. } => {}
         }
     }

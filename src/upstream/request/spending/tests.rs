@@ -1,9 +1,10 @@
 //! Tests of reading what a request may cost.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::{read_request, read_request_and_spending};
 use super::*;
 use Endpoint::{ChatCompletions, Completions, CursorChat, Decisions, Embeddings, Messages, Responses};
 
@@ -270,6 +271,36 @@ fn what_cannot_be_read_or_is_not_listed_has_no_bound() {
     assert_eq!((read("identity"), read("zstd")), (None, Some(Unbounded::Unreadable)));
 }
 
+#[test]
+fn both_readings_at_once_say_what_each_says() {
+    let long = "x".repeat(9_000);
+    let picture = format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{long}"}}}}"#);
+    let bodies = [
+        chat(r#""max_tokens":7,"n":2"#),
+        chat(r#""store":true"#),
+        chat(r#""stream":true,"plugins":[{"id":"web"}],"x":"1h""#),
+        format!(r#"{{"model":"a/b","models":["c/d:free"],"messages":[{{"role":"user","content":[{picture}]}}]}}"#),
+        "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\na/b\r\n--b--\r\n".to_owned(),
+        "[]".to_owned(),
+        r#"{"model":"a/b","model":"c/d"}"#.to_owned(),
+    ];
+    let kinds = [
+        ("content-encoding", "zstd"),
+        ("content-encoding", "identity"),
+        ("content-type", "multipart/form-data; boundary=b"),
+    ];
+    for (endpoint, body) in
+        Endpoint::ALL.into_iter().flat_map(|endpoint| bodies.iter().map(move |body| (endpoint, body.as_bytes())))
+    {
+        for (name, value) in kinds {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            let each = read_request(endpoint, body, &headers, 7)
+                .map(|facts| (facts, Spending::read(endpoint, &headers, body)));
+            assert_eq!(read_request_and_spending(endpoint, body, &headers, 7), each);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
@@ -278,6 +309,8 @@ proptest! {
         for endpoint in Endpoint::ALL {
             let spending = Spending::read(endpoint, &HeaderMap::new(), &body);
             prop_assert_eq!(spending.facts().is_err(), spending.models().is_empty());
+            let both = read_request_and_spending(endpoint, &body, &HeaderMap::new(), 7);
+            prop_assert_eq!(both, read_request(endpoint, &body, &HeaderMap::new(), 7).map(|facts| (facts, spending)));
         }
     }
 
