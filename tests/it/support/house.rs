@@ -190,11 +190,16 @@ impl House {
             self.pass(Duration::from_millis(50));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("never happened: {what}: {:?}", self.overview().await);
+        let ever = self.clock.now().after(Duration::from_secs(365 * 24 * 60 * 60));
+        let suspense = self.pot.store().suspense_due(ever, 8).await;
+        panic!("never happened: {what}: in suspense are {suspense:?}: {:?}", self.overview().await);
     }
 
     /// The ledger of every key against the simulator's bill, exactly.
     pub async fn assert_books_balance(&self) {
+        // An attempt that is over is on its way to the disk; what is in suspense is told from there.
+        self.until("nothing is under way", |o| o.in_flight == 0).await;
+        self.pot.store().flush().await.expect("durable");
         let overview = self
             .until("all is settled that can be", |o| o.in_flight == 0 && o.suspense.open == o.suspense.exhausted)
             .await;
