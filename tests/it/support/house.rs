@@ -1,6 +1,6 @@
 //! A whole potluck in this process: the simulator behind it, real sockets in front.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use potluck::server::Potluck;
 use potluck::simulator::{Entry, Pico, SimKey, Simulator, SimulatorConfig, SimulatorHandle};
 use tokio::sync::Notify;
 
+use super::address::free_address;
 use super::client::{Answer, Ask};
 
 /// Noon of an ordinary Tuesday: far from every window's edge.
@@ -44,11 +45,6 @@ impl ShutdownSignalWatch for Stop {
         self.0.notified().await;
         ShutdownSignal::FastShutdown
     }
-}
-
-/// An address that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 
 impl House {
