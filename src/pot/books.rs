@@ -13,11 +13,14 @@ impl Pot {
     /// Book what was found out about an entry in suspense, and let the pool know. Only the first to do so moves anything.
     /// Whoever calls this holds [`Pot::books`].
     pub(crate) async fn settle_suspense(&self, entry: &Suspense, found: Settlement) -> Result<bool, StoreError> {
-        let cost = found.cost;
+        let (cost, basis) = (found.cost, found.basis);
         // What could not be written may be written after all, and then nobody ever settles it again.
         let settled = self.store.settle(entry.id, found).await.inspect_err(|_| self.out_of_step([entry.key]))?;
         if settled {
             self.settled(entry, cost);
+            if let (Basis::Upstream, Some(card)) = (basis, self.card(entry.key)) {
+                card.ends.told(self.clock.tick());
+            }
         }
         Ok(settled)
     }

@@ -31,7 +31,7 @@ use quiet::{Asked, Ends};
 pub use attempt::{Attempt, Begun, Call, Progress};
 pub use clients::{ClientError, ClientView};
 pub use guest::{Full, Guest, Issued, Revocation, Seat, Turned};
-pub use prices::{Expected, Prices};
+pub use prices::{Expected, Known, Prices};
 pub use view::{
     AdminError, CapView, DonateError, Donated, Donation, KeyMoney, KeyRef, KeyView, Overview, Readiness, SettleError,
     Withdrawn,
@@ -239,10 +239,8 @@ impl Pot {
     /// An answer's head tells what time it is for the upstream.
     pub(crate) fn heard_time(&self, headers: &HeaderMap) {
         // An answer with an age comes out of somebody's cache and tells what time it was.
-        if headers.contains_key(header::AGE) {
-            return;
-        }
-        let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        let is_fresh = || !headers.contains_key(header::AGE);
+        let date = || headers.get(header::DATE).filter(|_| is_fresh())?.to_str().ok();
         if let Some(skew) = self.clock.check(date) {
             self.metrics.alarm("clock_skewed");
             tracing::error!(?skew, "the system's clock and the upstream's differ; caps turn with the later midnight");

@@ -24,8 +24,7 @@ impl Pot {
         let in_flight = self.requests_underway();
         self.store.flush().await?;
         let now = self.clock.now();
-        let totals = self.store.totals(now.day()).await?;
-        let suspense = self.store.suspense_summary().await?;
+        let (totals, suspense) = self.store.standing(now.day()).await?;
         let turned = self.pool().tick(now);
         self.saved(&turned, "timer");
         let cards = self.cards.read().unwrap_or_else(PoisonError::into_inner);

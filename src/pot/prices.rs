@@ -59,22 +59,23 @@ impl Prices {
         self.list.rcu(|older| list.clone().succeeding(older));
     }
 
-    /// The list, where nothing about the models that the request allows is to be waited for.
-    pub fn known_for(&self, spending: &Spending, now: Timestamp) -> Option<Arc<PriceList>> {
+    /// What of the prices that the request needs is known without waiting.
+    pub fn known_for(&self, spending: &Spending, now: Timestamp) -> Known {
         let list = self.list();
-        let is_known = match list.is_current(now) {
-            true => unknown(&list, spending, now.before(list.max_age())).is_none(),
-            false => !*self.expected.borrow(),
-        };
-        is_known.then_some(list)
+        if !list.is_current(now) {
+            return if *self.expected.borrow() { Known::No } else { Known::All(list) };
+        }
+        if unknown(&list, spending, fresh_since(&list, now)).is_none() {
+            return Known::All(list);
+        }
+        match unknown(&list, spending, now.before(list.max_age())) {
+            Some(_) => Known::No,
+            None => Known::Aged(list),
+        }
     }
 
     /// Look up behind the request's back what the next one like it should not have to wait for.
     pub fn learn_soon(self: &Arc<Self>, spending: &Spending, clock: &Clock) {
-        let (list, now) = (self.list(), clock.now());
-        if !list.is_current(now) || unknown(&list, spending, now.before(LEARN_EVERY)).is_none() {
-            return;
-        }
         if let Ok(turn) = Arc::clone(&self.learners).try_acquire_owned() {
             let (prices, models, clock) = (Arc::clone(self), spending.models().to_vec(), clock.clone());
             tokio::spawn(async move {
@@ -117,7 +118,7 @@ impl Prices {
     async fn learn_missing(&self, models: &[Box<str>], clock: &Clock) {
         for name in models {
             let (list, now) = (self.list(), clock.now());
-            let fresh = list.knows_providers(name, now.before(LEARN_EVERY));
+            let fresh = list.knows_providers(name, fresh_since(&list, now));
             if !fresh
                 && is_listed(&list, name)
                 && list.is_current(now)
@@ -145,6 +146,17 @@ impl Prices {
     }
 }
 
+/// What is known of the prices that a request needs.
+#[derive(Debug)]
+pub enum Known {
+    /// Everything that can be.
+    All(Arc<PriceList>),
+    /// Everything; some of it is to be looked up again.
+    Aged(Arc<PriceList>),
+    /// Something is yet to be found out.
+    No,
+}
+
 /// The expectation of a newer price list.
 #[derive(Debug)]
 #[must_use = "the list is expected until this is dropped"]
@@ -159,6 +171,11 @@ impl Drop for Expected {
 /// Whether a price is listed at all.
 fn is_listed(list: &PriceList, name: &str) -> bool {
     list.find(name).is_some_and(|model| !model.prices.is_empty())
+}
+
+/// What was learned before this is looked up again; also where a list is good for less than that.
+fn fresh_since(list: &PriceList, now: Timestamp) -> Timestamp {
+    now.before(LEARN_EVERY.min(list.max_age()))
 }
 
 /// The first model that the request allows whose providers' prices are not known since then.

@@ -44,6 +44,11 @@ impl Ends {
         }
     }
 
+    /// The upstream has told what an attempt cost. It may have ended there just before, long after it ended here.
+    pub(super) fn told(&self, now: Tick) {
+        self.lock().last = Some(now);
+    }
+
     /// What an attempt cost is known.
     pub(super) fn settled(&self, entry: &Suspense) {
         self.lock().open.remove(&(entry.request, entry.attempt));
@@ -150,5 +155,13 @@ mod tests {
         assert!(asked.again(hour, now), "the pause is over");
         let asked = Asked::default();
         assert!(asked.again(hour, now) && !asked.again(hour, now));
+    }
+
+    #[test]
+    fn an_end_that_the_upstream_tells_of_later_is_not_shown_in_its_usage_yet() {
+        let (ends, hour) = (Ends::default(), Duration::from_secs(3600));
+        assert!(ends.are_shown(hour));
+        ends.told(Clock::system().tick());
+        assert!(!ends.are_shown(hour) && ends.are_shown(Duration::ZERO));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::money::{PriceList, Unbounded, Usd, affordable_tokens, worst_cost};
 use crate::pool::{NoKey, Worst};
-use crate::pot::Pot;
+use crate::pot::{Known, Pot};
 use crate::upstream::{Endpoint, Refusal, Spending, clamp_max_tokens};
 
 /// The most one request may cost, with what that was worked out from.
@@ -12,6 +12,8 @@ pub(super) struct Quote {
     spending: Spending,
     prices: Arc<PriceList>,
     cost: Result<Usd, Unknown>,
+    /// Something about its prices should be looked up for the next one like it.
+    to_learn: bool,
 }
 
 /// Why nobody can say what a request costs at most.
@@ -25,13 +27,16 @@ impl Quote {
     /// Work it out from the prices that are known: a key without limits serves without waiting for others.
     pub(super) fn of(pot: &Pot, spending: Spending, default: Option<Usd>) -> Self {
         let now = pot.clock().now();
-        match pot.prices().known_for(&spending, now) {
-            Some(prices) => {
-                let cost = worst_cost(&spending, &prices, now, default).map_err(Unknown::Unbounded);
-                Self { spending, prices, cost }
+        let (prices, to_learn) = match pot.prices().known_for(&spending, now) {
+            Known::All(prices) => (prices, false),
+            Known::Aged(prices) => (prices, true),
+            Known::No => {
+                let (prices, cost) = (pot.prices().list(), Err(Unknown::Unasked));
+                return Self { spending, prices, cost, to_learn: true };
             }
-            None => Self { spending, prices: pot.prices().list(), cost: Err(Unknown::Unasked) },
-        }
+        };
+        let cost = worst_cost(&spending, &prices, now, default).map_err(Unknown::Unbounded);
+        Self { spending, prices, cost, to_learn }
     }
 
     /// No key can serve without: wait for the prices that are not known yet. `false` when there is nothing to wait for.
@@ -46,12 +51,15 @@ impl Quote {
             Err(why) => default.ok_or(why),
         };
         self.cost = cost.map_err(Unknown::Unbounded);
+        self.to_learn = false;
         true
     }
 
     /// A key was found. What the next request like this one would wait for is found out meanwhile.
-    pub(super) fn found(&self, pot: &Pot) {
-        pot.prices().learn_soon(&self.spending, pot.clock());
+    pub(super) fn found(&mut self, pot: &Pot) {
+        if std::mem::take(&mut self.to_learn) {
+            pot.prices().learn_soon(&self.spending, pot.clock());
+        }
     }
 
     /// For the choice of a key.

@@ -38,7 +38,7 @@ impl Inference<'_> {
             let (verdict, freed) = (pot.verdict().notified(), pot.freed().notified());
             let why = match pot.choose(&self.want(hunt)) {
                 Choice::Key(chosen) => {
-                    self.quote.iter().for_each(|quote| quote.found(pot));
+                    self.quote.iter_mut().for_each(|quote| quote.found(pot));
                     return Ok(chosen);
                 }
                 Choice::None(why) if self.ask_prices(why.reason).await => continue,

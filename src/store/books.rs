@@ -26,6 +26,14 @@ impl Store {
         self.read(move |connection| query::totals(connection, today)).await
     }
 
+    /// [`Store::totals`] and [`Store::suspense_summary`] of one moment: a cost is in one of them or in the other.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub async fn standing(&self, today: Day) -> Result<(Totals, SuspenseSummary), StoreError> {
+        self.read(move |connection| Ok((query::totals(connection, today)?, query::suspense_summary(connection)?))).await
+    }
+
     /// What the pool has spent in OpenRouter's windows that hold `today`.
     ///
     /// # Errors

@@ -158,6 +158,18 @@ async fn a_greedy_upstream_bills_no_more_than_the_bound() {
 }
 
 #[tokio::test]
+async fn what_providers_charge_is_asked_again_when_it_is_older_than_a_list_may_be() {
+    let house = House::new(0, "[prices]\nrefresh_ms = 1000\nmax_age_ms = 60000").await;
+    assert!(house.bound(&plain(MODEL)).await.is_ok());
+    house.pass(Duration::from_secs(45));
+    let age = || house.pot.prices().list().age(house.clock.now()).unwrap();
+    house.until("there is a new list", |_| age() < Duration::from_secs(1)).await;
+    // The list is good for longer than what was learned before it.
+    house.pass(Duration::from_secs(20));
+    assert!(house.bound(&plain(MODEL)).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_key_without_limits_serves_while_prices_are_waited_for() {
     let house = House::new(2, "").await;
     let capped = KeyRef::Id(KeyId(1));

@@ -160,6 +160,8 @@ async fn a_disk_that_fails(inject: &str) {
     let settings = "[upstream]\nfirst_byte_timeout_ms = 3000\ntotal_timeout_ms = 3000\n\
                     [ledger]\nusage_settle_after_ms = 500\n";
     let (simulator, key, place, running) = capped("0.01", settings).await;
+    // What a process loses on a key whose usage was never compared is estimated at last, and not found.
+    place.status_when("its usage is compared", |status| !status["keys"][0]["lastCheckedAt"].is_null()).await;
     running.stop().await;
     let mut running = failing(&place, inject);
     running.serving().await;

@@ -160,6 +160,9 @@ impl Process {
         let settled = self.store.settle(entry.id, found).await.inspect_err(|_| self.fell_out_of_step(entry.key))?;
         if settled {
             self.settled(entry, cost, basis);
+            if basis == Basis::Upstream {
+                self.told(entry.key);
+            }
         }
         Ok(settled)
     }

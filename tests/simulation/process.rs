@@ -250,6 +250,11 @@ impl Process {
         (activity.in_flight == 0 && shown).then_some(activity)
     }
 
+    /// The upstream has told what an attempt cost, which may have ended there just before.
+    pub fn told(&self, key: KeyId) {
+        self.ends.borrow_mut().insert(key, self.world.now_ms());
+    }
+
     /// Whether the key's usage shows all that an attempt in suspense will ever be billed: `src/pot/quiet.rs`.
     pub fn is_over(&self, entry: &Suspense) -> bool {
         let end = self.open.borrow().get(&(entry.request.0.as_u128(), entry.attempt)).copied();

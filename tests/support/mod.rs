@@ -3,12 +3,15 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
 #[allow(clippy::wrong_self_convention, reason = "shared with tests/it")]
+#[path = "../it/support/address.rs"]
+mod address;
 #[path = "../it/support/client.rs"]
 mod client;
 mod process;
 
+pub use address::free_address;
 pub use client::{Answer, Ask, Cut, Reading, Wire};
-pub use process::{Place, Running, free_address, nothing_happens, output, with_patience};
+pub use process::{Place, Running, nothing_happens, output, with_patience};
 
 use potluck::simulator::{Pico, SimKey, Simulator, SimulatorConfig, SimulatorHandle};
 

@@ -1,7 +1,7 @@
 //! Starting, watching and ending processes of the real binary.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -15,7 +15,7 @@ use potluck::simulator::{SimKey, SimulatorHandle};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Answer, Ask};
+use super::{Answer, Ask, free_address};
 
 /// No wait in a test is longer; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,19 +41,6 @@ pub async fn nothing_happens(time: Duration, mut happened: impl FnMut() -> Optio
             panic!("{what}");
         }
         tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// A port nobody else takes meanwhile: below those that the system gives to outgoing connections.
-pub fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 20_000).expect("fits");
-    loop {
-        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A whole potluck in this process: the simulator behind it, real sockets in front.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use potluck::server::Potluck;
 use potluck::simulator::{Entry, Pico, SimKey, Simulator, SimulatorConfig, SimulatorHandle};
 use tokio::sync::Notify;
 
+use super::address::free_address;
 use super::client::{Answer, Ask};
 
 /// Noon of an ordinary Tuesday: far from every window's edge.
@@ -44,11 +45,6 @@ impl ShutdownSignalWatch for Stop {
         self.0.notified().await;
         ShutdownSignal::FastShutdown
     }
-}
-
-/// An address that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 
 impl House {
@@ -190,11 +186,16 @@ impl House {
             self.pass(Duration::from_millis(50));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("never happened: {what}: {:?}", self.overview().await);
+        let ever = self.clock.now().after(Duration::from_secs(365 * 24 * 60 * 60));
+        let suspense = self.pot.store().suspense_due(ever, 8).await;
+        panic!("never happened: {what}: in suspense are {suspense:?}: {:?}", self.overview().await);
     }
 
     /// The ledger of every key against the simulator's bill, exactly.
     pub async fn assert_books_balance(&self) {
+        // An attempt that is over is on its way to the disk; what is in suspense is told from there.
+        self.until("nothing is under way", |o| o.in_flight == 0).await;
+        self.pot.store().flush().await.expect("durable");
         let overview = self
             .until("all is settled that can be", |o| o.in_flight == 0 && o.suspense.open == o.suspense.exhausted)
             .await;
