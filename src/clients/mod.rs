@@ -4,17 +4,23 @@
 //! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do. [`routing`] chooses the model
 //! where a request names none.
 
+mod allowance;
 mod book;
+mod bucket;
 mod client;
 mod key;
 mod presented;
 pub mod routing;
+mod tab;
 mod token;
 
+pub use allowance::Allowance;
 pub use book::Book;
+pub use bucket::{Bucket, Drought};
 pub use client::{Client, Rejection, Standing, Terms};
 pub use key::{ClientKey, KeyHash, KeyHasher};
 pub use presented::{Presented, presented};
-pub use token::{Claims, Keyring, SigningKey, SigningKeyId, USER_MAX_CHARS, is_user_id};
+pub use tab::{Shortage, Tab};
+pub use token::{Claims, ClientUser, Keyring, SigningKey, SigningKeyId, USER_MAX_CHARS, is_user_id};
 
 pub use crate::money::ClientId;

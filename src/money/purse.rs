@@ -189,6 +189,11 @@ impl Purse {
         Some(Hold { amount, missing })
     }
 
+    /// Hold `amount` whatever is left: where nothing is capped, for the case that something will be.
+    pub fn hold_uncapped(&mut self, amount: Usd) {
+        self.held = self.held.saturating_add(amount);
+    }
+
     /// What is held and not leased.
     pub fn missing(&self) -> Usd {
         less(self.held, self.figures.lease).max(Usd::ZERO)
