@@ -219,7 +219,7 @@ fn entry(number: u32, key: KeyId) -> Entry {
         attempt: 1,
         key,
         account: None,
-        client: Some(ClientId(number % 7 + 1)),
+        client: Some(ClientId(number % 7 + 1).into()),
         endpoint: Endpoint::ChatCompletions,
         model: Some("acme/large-4.5".into()),
         generation: GenerationId::parse(format!("gen-1800000000-{number:020x}").as_bytes()),

@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 
 use crate::pool::{Health, Rotation};
 
-pub use clients::{ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer, ShownKey};
+pub use clients::{
+    ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer, ShownKey, UserAllowance,
+};
 pub use ledger::{
     EntryKind, EntryTokens, LedgerAnswer, LedgerEntry, LedgerSums, OpenAnswer, OpenEntry, ReceiptAnswer, ReceiptCheck,
     ReceiptKey, ReceiptModel, ReceiptSuspense, SettledAnswer, SummaryAnswer, SummaryEntry, TokenSums,

@@ -17,10 +17,11 @@ use super::show;
 /// Every client whose key is not revoked.
 #[utoipa::path(get, path = "/clients", tag = "clients", responses(
     (status = 200, description = "All of them in the order in which they came", body = ClientsAnswer),
+    (status = 503, description = "The store cannot be read", body = ErrorAnswer),
 ))]
-pub(super) async fn clients(State(desk): State<Arc<Desk>>) -> Json<ClientsAnswer> {
-    let clients: Vec<_> = desk.pot.clients().into_iter().map(show::client).collect();
-    Json(ClientsAnswer { total_clients: clients.len() as u64, clients })
+pub(super) async fn clients(State(desk): State<Arc<Desk>>) -> Result<Json<ClientsAnswer>, Refused> {
+    let clients: Vec<_> = desk.pot.clients().await?.into_iter().map(show::client).collect();
+    Ok(Json(ClientsAnswer { total_clients: clients.len() as u64, clients }))
 }
 
 /// Let a client in.

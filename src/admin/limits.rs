@@ -5,7 +5,7 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::clock::Timestamp;
-use crate::money::{Limits, ModelGlobs, Usd, Window};
+use crate::money::{Caps, Limits, ModelGlobs, Usd, Window};
 
 use super::fields::{Fields, Said};
 use super::refused::Refused;
@@ -64,12 +64,17 @@ pub(super) struct CapsWord {
     total: Said<Usd>,
 }
 
+/// The whole names of an object of amounts by window, and of its members: day, week, month, total.
+pub(super) type CapNames = [&'static str; 5];
+
+const CAPS: CapNames = ["limits.caps", "limits.caps.day", "limits.caps.week", "limits.caps.month", "limits.caps.total"];
+
 impl LimitsWord {
     /// Take `limits` out of a body.
     pub(super) fn take(body: &mut Fields, now: Timestamp) -> Result<Option<Self>, Refused> {
         let Said::Set(mut fields) = body.object("limits")? else { return Ok(None) };
         let word = Self {
-            caps: CapsWord::take(&mut fields)?,
+            caps: CapsWord::take(&mut fields, &CAPS)?,
             reserve: fields.said("limits.reserve", AMOUNT, amount)?,
             models: fields.said("limits.models", MODELS, patterns)?,
             concurrency: fields.said("limits.concurrency", CONCURRENCY, |text| text.parse().ok().filter(|n| *n > 0))?,
@@ -91,7 +96,7 @@ impl LimitsWord {
         match caps {
             Said::Nothing => {}
             Said::Lift => limits.caps = Default::default(),
-            Said::Set(caps) => caps.apply(limits),
+            Said::Set(caps) => caps.apply(&mut limits.caps),
         }
         reserve.apply(&mut limits.reserve);
         match models {
@@ -110,28 +115,31 @@ impl LimitsWord {
 }
 
 impl CapsWord {
-    fn take(limits: &mut Fields) -> Result<Said<Self>, Refused> {
-        let mut fields = match limits.object("limits.caps")? {
+    /// Take it out of a body, under the names that a refusal tells.
+    pub(super) fn take(within: &mut Fields, names: &CapNames) -> Result<Said<Self>, Refused> {
+        let [object, day, week, month, total] = *names;
+        let mut fields = match within.object(object)? {
             Said::Nothing => return Ok(Said::Nothing),
             Said::Lift => return Ok(Said::Lift),
             Said::Set(fields) => fields,
         };
         let caps = Self {
-            day: fields.said("limits.caps.day", AMOUNT, amount)?,
-            week: fields.said("limits.caps.week", AMOUNT, amount)?,
-            month: fields.said("limits.caps.month", AMOUNT, amount)?,
-            total: fields.said("limits.caps.total", AMOUNT, amount)?,
+            day: fields.said(day, AMOUNT, amount)?,
+            week: fields.said(week, AMOUNT, amount)?,
+            month: fields.said(month, AMOUNT, amount)?,
+            total: fields.said(total, AMOUNT, amount)?,
         };
         fields.finish()?;
         Ok(Said::Set(caps))
     }
 
-    fn apply(self, limits: &mut Limits) {
+    /// Do so.
+    pub(super) fn apply(self, caps: &mut Caps) {
         let Self { day, week, month, total } = self;
         for (window, said) in Window::ALL.into_iter().zip([day, week, month, total]) {
-            let mut cap = limits.caps.of(window);
+            let mut cap = caps.of(window);
             said.apply(&mut cap);
-            limits.caps.set(window, cap);
+            caps.set(window, cap);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`router`] is the whole of it, guards included; [`AdminApp`] serves it on a Pingora listener of its own. No route
 //! leads from here to the proxy or back.
 
+mod allowance;
 mod answers;
 mod app;
 mod asks;

@@ -1,18 +1,19 @@
 //! The pot's figures, put into answers.
 
+mod clients;
 mod ledger;
 mod money;
 
-use crate::clients::Terms;
 use crate::money::Usd;
 use crate::pool::{Gate, Health};
-use crate::pot::{ClientView, KeyMoney, KeyView, Overview, Readiness};
+use crate::pot::{KeyMoney, KeyView, Overview, Readiness};
 
 use super::answers::{
-    ClientAnswer, HealthCounts, KeyAnswer, KeyHealth, KeysAnswer, PoolStats, PoolStatus, ReadyAnswer, StatusAnswer,
-    SuspenseStatus, Why,
+    HealthCounts, KeyAnswer, KeyHealth, KeysAnswer, PoolStats, PoolStatus, ReadyAnswer, StatusAnswer, SuspenseStatus,
+    Why,
 };
 
+pub(super) use clients::client;
 pub(super) use ledger::{entry, open, page, receipt, summary};
 
 /// Keys listed in `/status`, which is asked for often; `/keys` has them all.
@@ -126,25 +127,6 @@ pub(super) fn health(view: &KeyView) -> KeyHealth {
         why,
         note: state.note.clone(),
         free_models_from: state.free_until.map(|at| at.to_string()),
-    }
-}
-
-/// A client.
-pub(super) fn client(view: ClientView) -> ClientAnswer {
-    let ClientView { client, standing, revoked_at, in_flight } = view;
-    let Terms { name, note, expires_at, models, concurrency } = client.terms;
-    ClientAnswer {
-        id: client.id.to_string(),
-        key: client.mask,
-        name,
-        note,
-        status: standing,
-        created_at: client.created_at.to_string(),
-        expires_at: expires_at.map(|at| at.to_string()),
-        revoked_at: revoked_at.map(|at| at.to_string()),
-        models: models.patterns().collect(),
-        concurrency,
-        in_flight,
     }
 }
 

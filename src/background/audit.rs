@@ -116,6 +116,7 @@ mod tests {
             endpoint,
             outcome: Outcome::Answered,
             held: Some(Usd::from_pico(5)),
+            client: None,
             opened_at,
             due_at: None,
             tries: 0,

@@ -24,13 +24,14 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Keep so many thousandths of each key's smallest cap leased and not held (`ledger.lease_permille`).
+    /// Keep so many thousandths of each key's smallest cap, and of each client's smallest budget, leased and not held (`ledger.lease_permille`).
     pub fn new(pot: Arc<Pot>, permille: u32) -> Self {
         Self { pot, permille }
     }
 
     async fn rounds(&self) {
         loop {
+            self.pot.lease_budgets(self.permille).await;
             let wishes = self.pot.lease_wishes(self.permille);
             if wishes.is_empty() {
                 let wanted = self.pot.lease_wanted().notified();

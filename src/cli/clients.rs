@@ -8,7 +8,8 @@ use super::CliError;
 use super::client::{AdminClient, escaped};
 use super::screen::{print, print_json, print_line, table};
 use super::settings::AdminArgs;
-use crate::admin::{ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer};
+use crate::admin::{CapAnswer, ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer};
+use crate::money::{Usd, Window};
 
 /// What `potluck clients` takes.
 #[derive(Debug, Args)]
@@ -77,12 +78,15 @@ const ADD_EXAMPLES: &str = "\
 Examples:
   potluck clients add ann                                         may ask for everything
   potluck clients add 'the library' --concurrency 4 --expires 2027-01-01
-  potluck clients add guests --models 'openai/gpt-4o-mini,*:free' --note 'in the hall'";
+  potluck clients add guests --models 'openai/gpt-4o-mini,*:free' --note 'in the hall'
+  potluck clients add app --month 20 --requests-per-minute 60 --user-day 0.5    20 dollars a month in all, and half a
+                                                                              dollar a day for each of its users";
 
 const CHANGE_EXAMPLES: &str = "\
 Examples:
   potluck clients change c1 --concurrency 8           more at a time
-  potluck clients change c1 --no-models --no-expires  every model, for ever";
+  potluck clients change c1 --no-models --no-expires  every model, for ever
+  potluck clients change c1 --day 5 --no-month        five dollars a day instead of a monthly budget";
 
 /// What a client may do.
 #[derive(Debug, Default, Args)]
@@ -96,9 +100,42 @@ struct TermArgs {
     /// Only these models: patterns such as 'anthropic/*', separated by commas
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     models: Option<Vec<String>>,
+    /// The most dollars in a UTC day
+    #[arg(long, value_name = "USD")]
+    day: Option<Usd>,
+    /// The most dollars in a week, from Monday
+    #[arg(long, value_name = "USD")]
+    week: Option<Usd>,
+    /// The most dollars in a calendar month
+    #[arg(long, value_name = "USD")]
+    month: Option<Usd>,
+    /// The most dollars for ever
+    #[arg(long, value_name = "USD")]
+    total: Option<Usd>,
+    /// The most requests in a minute
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<u32>,
+    /// The most tokens in a minute
+    #[arg(long, value_name = "N")]
+    tokens_per_minute: Option<u32>,
     /// The most requests at a time
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
+    /// The most dollars in a UTC day for each of its users
+    #[arg(long, value_name = "USD")]
+    user_day: Option<Usd>,
+    /// The most dollars in a calendar month for each of its users
+    #[arg(long, value_name = "USD")]
+    user_month: Option<Usd>,
+    /// The most requests in a minute for each of its users
+    #[arg(long, value_name = "N")]
+    user_requests_per_minute: Option<u32>,
+    /// The most tokens in a minute for each of its users
+    #[arg(long, value_name = "N")]
+    user_tokens_per_minute: Option<u32>,
+    /// The most requests at a time for each of its users
+    #[arg(long, value_name = "N")]
+    user_concurrency: Option<u32>,
 }
 
 /// What is to be lifted.
@@ -113,23 +150,76 @@ struct LiftArgs {
     /// Every model
     #[arg(long, conflicts_with = "models")]
     no_models: bool,
+    /// No daily budget
+    #[arg(long, conflicts_with = "day")]
+    no_day: bool,
+    /// No weekly budget
+    #[arg(long, conflicts_with = "week")]
+    no_week: bool,
+    /// No monthly budget
+    #[arg(long, conflicts_with = "month")]
+    no_month: bool,
+    /// No budget for ever
+    #[arg(long, conflicts_with = "total")]
+    no_total: bool,
+    /// As many requests in a minute as it likes
+    #[arg(long, conflicts_with = "requests_per_minute")]
+    no_requests_per_minute: bool,
+    /// As many tokens in a minute as it likes
+    #[arg(long, conflicts_with = "tokens_per_minute")]
+    no_tokens_per_minute: bool,
     /// As many requests at a time as it likes
     #[arg(long, conflicts_with = "concurrency")]
     no_concurrency: bool,
+    /// Its users share what it may use, without limits of their own
+    #[arg(
+        long,
+        conflicts_with_all = ["user_day", "user_month", "user_requests_per_minute", "user_tokens_per_minute", "user_concurrency"]
+    )]
+    no_user_limits: bool,
+}
+
+/// A member of a body, when something is said about it.
+type Member = Option<(String, Value)>;
+
+fn member(name: &str, value: Option<Value>, lifted: bool) -> Member {
+    let value = if lifted { Some(Value::Null) } else { value };
+    Some((name.to_owned(), value?))
+}
+
+/// A member that is an object of what is said, when anything is.
+fn object(name: &str, members: impl IntoIterator<Item = Member>) -> Member {
+    let members: Map<String, Value> = members.into_iter().flatten().collect();
+    (!members.is_empty()).then(|| (name.to_owned(), members.into()))
 }
 
 /// The body of a call: what is set, and what is lifted.
 fn body(name: Option<String>, set: TermArgs, lift: &LiftArgs) -> Map<String, Value> {
-    let member = |name: &str, value: Option<Value>, lifted: bool| {
-        let value = if lifted { Some(Value::Null) } else { value };
-        Some((name.to_owned(), value?))
-    };
+    let number = |number: Option<u32>| number.map(Value::from);
+    let budgets = [
+        member("day", set.day.map(Usd::to_json), lift.no_day),
+        member("week", set.week.map(Usd::to_json), lift.no_week),
+        member("month", set.month.map(Usd::to_json), lift.no_month),
+        member("total", set.total.map(Usd::to_json), lift.no_total),
+    ];
+    let user_budgets = [("day", set.user_day), ("month", set.user_month)];
+    let user_budgets = user_budgets.map(|(window, amount)| member(window, amount.map(Usd::to_json), false));
+    let user = [
+        object("budgets", user_budgets),
+        member("requestsPerMinute", number(set.user_requests_per_minute), false),
+        member("tokensPerMinute", number(set.user_tokens_per_minute), false),
+        member("concurrency", number(set.user_concurrency), false),
+    ];
     [
         member("name", name.map(Value::from), false),
         member("note", set.note.map(Value::from), lift.no_note),
         member("expiresAt", set.expires.map(Value::from), lift.no_expires),
         member("models", set.models.map(Value::from), lift.no_models),
-        member("concurrency", set.concurrency.map(Value::from), lift.no_concurrency),
+        object("budgets", budgets),
+        member("requestsPerMinute", number(set.requests_per_minute), lift.no_requests_per_minute),
+        member("tokensPerMinute", number(set.tokens_per_minute), lift.no_tokens_per_minute),
+        member("concurrency", number(set.concurrency), lift.no_concurrency),
+        if lift.no_user_limits { member("perUser", None, true) } else { object("perUser", user) },
     ]
     .into_iter()
     .flatten()
@@ -180,7 +270,8 @@ fn show(admin: &AdminArgs, answer: &ClientAnswer) -> Result<(), CliError> {
 
 /// Clients, one a line.
 fn client_table(clients: &[ClientAnswer]) -> String {
-    let columns = ["id", "name", "key", "status", "models", "at a time", "now", "expires", "note"];
+    let columns =
+        ["id", "name", "key", "status", "models", "budgets", "spent", "requests", "refused", "now", "expires", "note"];
     let row = |client: &ClientAnswer| {
         [
             client.id.clone(),
@@ -188,13 +279,31 @@ fn client_table(clients: &[ClientAnswer]) -> String {
             client.key.clone(),
             client.status.name().to_owned(),
             if client.models.is_empty() { "all".to_owned() } else { client.models.join(", ") },
-            client.concurrency.map_or_else(String::new, |n| n.to_string()),
+            budgets(client),
+            client.spent_total.clone(),
+            client.requests.to_string(),
+            client.refused.to_string(),
             client.in_flight.to_string(),
             client.expires_at.clone().unwrap_or_default(),
             client.note.clone().unwrap_or_default(),
         ]
     };
     table(columns, clients.iter().map(row))
+}
+
+/// Each budget with what it leaves: `$1.20 of $5.00 a day`.
+fn budgets(client: &ClientAnswer) -> String {
+    let budget = |budget: &CapAnswer| format!("{} of {} {}", budget.left, budget.cap, per(budget.window));
+    client.budgets.iter().map(budget).collect::<Vec<_>>().join(", ")
+}
+
+const fn per(window: Window) -> &'static str {
+    match window {
+        Window::Day => "a day",
+        Window::Week => "a week",
+        Window::Month => "a month",
+        Window::Total => "in all",
+    }
 }
 
 fn path(id: &str) -> String {
@@ -216,6 +325,12 @@ mod tests {
         let said = Value::from(body(Some("ann".to_owned()), set, &lift));
         assert_eq!(said, json!({"name": "ann", "note": null, "models": ["a/*"], "concurrency": 3}));
         assert!(body(None, TermArgs::default(), &LiftArgs::default()).is_empty());
+        let set = TermArgs { day: "0.50".parse().ok(), user_concurrency: Some(1), ..TermArgs::default() };
+        let lift = LiftArgs { no_month: true, ..LiftArgs::default() };
+        let said = Value::from(body(None, set, &lift)).to_string();
+        assert_eq!(said, r#"{"budgets":{"day":0.5,"month":null},"perUser":{"concurrency":1}}"#);
+        let lift = LiftArgs { no_user_limits: true, ..LiftArgs::default() };
+        assert_eq!(Value::from(body(None, TermArgs::default(), &lift)), json!({"perUser": null}));
     }
 
     #[test]
@@ -223,10 +338,18 @@ mod tests {
         let client = json!({
             "id": "c1", "key": "ptl-…beef", "name": "ann\u{1b}[0m", "note": null, "status": "active",
             "createdAt": "2026-11-24T12:00:00Z", "expiresAt": null, "revokedAt": null, "models": [],
-            "concurrency": 2, "inFlight": 1
+            "budgets": [{"window": "day", "cap": "$5.0000", "spent": "$3.8000", "left": "$1.2000",
+                "turnsAt": "2026-11-25T00:00:00Z"}],
+            "held": "$0.0000", "suspenseMost": "$0.0000", "stranded": "$0.0000", "requestsPerMinute": 60,
+            "tokensPerMinute": null, "concurrency": 2, "inFlight": 1, "requests": 17, "refused": 3,
+            "perUser": {"budgets": {"day": null, "week": null, "month": null, "total": null},
+                "requestsPerMinute": null, "tokensPerMinute": null, "concurrency": null},
+            "tokens": {"prompt": 1, "completion": 2, "cached": 0, "reasoning": 0},
+            "spentToday": "$3.8000", "spentTotal": "$4.5000"
         });
         let text = client_table(&[serde_json::from_value(client).expect("as the contract says")]);
-        for part in ["c1", "ann\u{fffd}[0m", "ptl-…beef", "active", "all"] {
+        for part in ["c1", "ann\u{fffd}[0m", "ptl-…beef", "active", "all", "$1.2000 of $5.0000 a day", "$4.5000", "17"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

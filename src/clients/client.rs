@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::money::{ClientId, ModelGlobs};
 
+use super::Allowance;
+
 /// What an operator has said about a client.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Terms {
@@ -16,8 +18,10 @@ pub struct Terms {
     pub expires_at: Option<Timestamp>,
     /// Which models it may ask for; empty allows all.
     pub models: ModelGlobs,
-    /// The most requests at a time.
-    pub concurrency: Option<u32>,
+    /// What it may use in all, whoever its users are.
+    pub allowance: Allowance,
+    /// What each of its users may use, of those that it names in tokens.
+    pub per_user: Allowance,
 }
 
 /// A client whose key has not been revoked.

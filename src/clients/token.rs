@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::clock::Timestamp;
-use crate::money::ClientId;
+use crate::money::{ClientId, UserId};
 use crate::secret::Secret;
 
 use super::Rejection;
@@ -34,12 +34,21 @@ const KEY_ID_PREFIX: &str = "ptl-";
 pub struct Claims {
     /// The client whose key it was issued for.
     pub client: ClientId,
-    /// Which of the client's users it was issued for, by the client's own naming.
-    pub user: Option<Box<str>>,
+    /// Which of the client's users it was issued for.
+    pub user: Option<ClientUser>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// When it is over.
     pub expires_at: Timestamp,
+}
+
+/// One of a client's users.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientUser {
+    /// potluck's number for it.
+    pub id: UserId,
+    /// The client's own name for it.
+    pub name: Box<str>,
 }
 
 /// The claims as they stand in a token, with times in seconds.
@@ -49,6 +58,8 @@ struct Written<'a> {
     sub: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
     iat: i64,
     exp: i64,
 }
@@ -167,7 +178,8 @@ impl Keyring {
         let seconds = |at: Timestamp| at.as_millis().div_euclid(1000);
         let written = Written {
             sub: claims.client.0,
-            user: claims.user.as_deref().map(Into::into),
+            user: claims.user.as_ref().map(|user| (&*user.name).into()),
+            uid: claims.user.as_ref().map(|user| user.id.0),
             iat: seconds(claims.issued_at),
             exp: seconds(claims.expires_at),
         };
@@ -186,7 +198,12 @@ impl Keyring {
         let written: Written<'_> = decode(token.0, &key.verifying, &VALIDATION).map_err(|_| Rejection::Unknown)?.claims;
         let claims = Claims {
             client: ClientId(written.sub),
-            user: written.user.map(|user| user.into()),
+            user: match (written.uid, written.user) {
+                (None, None) => None,
+                (Some(id), Some(name)) => Some(ClientUser { id: UserId(id), name: name.into() }),
+                // Signed by us it would have both.
+                _ => return Err(Rejection::Unknown),
+            },
             issued_at: Timestamp::from_secs(written.iat),
             expires_at: Timestamp::from_secs(written.exp),
         };

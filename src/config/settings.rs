@@ -288,6 +288,8 @@ settings! {
         };
         /// How long a token from POST /auth/token is good; no longer than its client key.
         "token_life_ms" => token_life: Duration = Millis { default: DAY, min: SECOND, max: 30 * DAY };
+        /// Users that one client may name in POST /auth/token, each with budgets and rates of its own.
+        "users_max" => users_max: usize = Count { default: 10_000, min: 1, max: 1_000_000, unit: "users" };
     }
 
     /// Which model serves a request to /api/ai/completion that names none (docs/routing.md).

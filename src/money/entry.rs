@@ -124,6 +124,57 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// The number of one of a client's users; `u7` in answers. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(pub u32);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "u{}", self.0)
+    }
+}
+
+/// Whose budget is meant: a client's own, which all its users share, or that of one of its users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Spender {
+    /// The client.
+    pub client: ClientId,
+    /// Its user; `None` is the client as a whole.
+    pub user: Option<UserId>,
+}
+
+impl Spender {
+    /// The client as a whole.
+    pub const fn whole(client: ClientId) -> Self {
+        Self { client, user: None }
+    }
+}
+
+/// For whom an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// The client, and its user where it named one.
+    pub spender: Spender,
+    /// What is held of their budgets for it: its worst cost, where somebody knows it.
+    pub held: Option<Usd>,
+}
+
+impl From<ClientId> for Charged {
+    /// For a client whose budgets nothing is held of.
+    fn from(client: ClientId) -> Self {
+        Self { spender: Spender::whole(client), held: None }
+    }
+}
+
+impl Charged {
+    /// The budgets that the attempt counts against: the client's, and its user's where there is one.
+    pub fn spenders(self) -> impl Iterator<Item = Spender> {
+        let Spender { client, user } = self.spender;
+        let user = user.map(|user| Spender { client, user: Some(user) });
+        std::iter::once(Spender::whole(client)).chain(user)
+    }
+}
+
 /// What a correction rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -173,7 +224,7 @@ pub struct Intent {
     /// The key's account, where known.
     pub account: Option<AccountId>,
     /// Which client asked, where clients are known.
-    pub client: Option<ClientId>,
+    pub client: Option<Charged>,
     /// Which endpoint is called.
     pub endpoint: Endpoint,
     /// The model asked for.
@@ -196,7 +247,7 @@ pub struct Entry {
     /// The key's account, where known by then.
     pub account: Option<AccountId>,
     /// Which client asked, where clients are known.
-    pub client: Option<ClientId>,
+    pub client: Option<Charged>,
     /// Which endpoint was called.
     pub endpoint: Endpoint,
     /// The model the request asked for, or the one the answer named.

@@ -17,7 +17,9 @@ mod usd;
 mod usd_properties;
 
 pub use bound::{affordable_tokens, worst_cost};
-pub use entry::{Basis, ClientId, Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens};
+pub use entry::{
+    Basis, Charged, ClientId, Cost, Entry, GenerationId, Intent, Outcome, RequestId, Spender, Tokens, UserId,
+};
 pub use limits::{Caps, Limits, ModelGlobs, Window};
 pub use price::{InputKinds, Model, Override, OwnSearch, Price, Rates};
 pub use price_list::PriceList;

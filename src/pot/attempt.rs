@@ -7,12 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{Tick, Timestamp};
-use crate::money::{ClientId, Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
+use crate::money::{Cost, Entry, GenerationId, Intent, Outcome, RequestId, Tokens, Usd};
 use crate::pool::Chosen;
 use crate::store::Slot;
 use crate::upstream::{Endpoint, InsideError, Reading, Reason, UsageReader, judge_inside};
 
-use super::Pot;
+use super::{Pot, Seat};
 
 /// Who keeps the books of an exchange while it goes on.
 pub trait Progress: Send {
@@ -29,12 +29,12 @@ impl Progress for () {
 }
 
 /// What all attempts of one request have in common.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Call {
     /// potluck's id of the request.
     pub request: RequestId,
-    /// Which client asks, where clients are known.
-    pub client: Option<ClientId>,
+    /// The place of the client that asks, where clients are known.
+    pub seat: Option<Arc<Seat>>,
     /// The endpoint called.
     pub endpoint: Endpoint,
     /// The model asked for, where it could be read.
@@ -185,7 +185,7 @@ impl Attempt {
             self.blame_inside(error);
         }
         let entry = self.entry(stage, outcome, cost, reading.as_ref());
-        self.pot.book(entry, self.reason, slot);
+        self.pot.book(entry, self.reason, slot, self.call.seat.as_deref());
     }
 
     fn blame_inside(&mut self, error: &InsideError) {
@@ -208,7 +208,7 @@ impl Attempt {
             attempt: self.number,
             key: self.chosen.key,
             account: self.chosen.account,
-            client: self.call.client,
+            client: self.call.seat.as_ref().map(|seat| seat.charged()),
             endpoint: self.call.endpoint,
             model: self.call.model.clone(),
             held: self.chosen.hold.map(|hold| hold.amount),
@@ -228,7 +228,8 @@ impl Attempt {
             attempt: self.number,
             key: self.chosen.key,
             account: self.chosen.account,
-            client: self.call.client,
+            // Whoever books it says what of that is paid.
+            client: None,
             endpoint: self.call.endpoint,
             model: answered_model.or_else(|| self.call.model.clone()),
             generation: self.generation.take().or(answered_id),

@@ -32,6 +32,9 @@ impl Pot {
         }
         let day = entry.opened_at.day();
         self.pool().found(entry.key, entry.held, cost, day, self.clock.now());
+        if let Some(charged) = entry.client {
+            self.found_for(charged, cost, day);
+        }
         self.metrics.settled(entry.key, cost);
         self.freed.notify_waiters();
         self.lease_wanted.notify_one();
@@ -88,6 +91,7 @@ impl Pot {
         let strict = self.pool().keys_with_purse();
         self.out_of_step(strict);
         self.catch_up().await;
+        self.sync_tabs(false).await;
         self.is_alone();
         self.settle_wanted.notify_one();
         Ok(())
@@ -109,7 +113,7 @@ impl Pot {
     /// Find out whether what others had leased of keys is still out.
     pub(crate) async fn look_at_others(&self) -> Result<(), StoreError> {
         let keys = self.pool().keys_of_others();
-        let _settling = self.books.lock().await;
+        let settling = self.books.lock().await;
         for key in keys {
             match self.store.purse(key).await {
                 Ok(figures) => self.pool().others_are(key, figures.others, figures.others_unbounded, self.clock.now()),
@@ -117,6 +121,8 @@ impl Pot {
                 Err(error) => return Err(error),
             }
         }
+        drop(settling);
+        self.sync_tabs(true).await;
         Ok(())
     }
 

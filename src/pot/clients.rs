@@ -1,18 +1,20 @@
 //! Who is let in, and what operators do about it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clients::{Book, Client, ClientId, ClientKey, KeyHasher, Keyring, Rejection, SigningKey, Standing, Terms};
 use crate::clock::Timestamp;
 use crate::guesses::Guesses;
+use crate::money::{PurseFigures, Spender};
 use crate::secret::SecretBytes;
-use crate::store::{NewClient, StoreError, StoredClient};
+use crate::store::{ClientSums, NewClient, StoreError, StoredClient};
 
 use super::Pot;
+use super::tab::{Running, TabView, Unleased, Users};
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 100_000;
@@ -26,6 +28,8 @@ pub(super) struct Clients {
     pub(super) keyring: ArcSwap<Keyring>,
     /// Wrong keys and tokens. Admin tokens are counted elsewhere: who guesses here does not lock an operator out.
     pub(super) guesses: Guesses,
+    /// Tabs whose leases somebody should look at.
+    pub(super) unleased: Unleased,
     /// Changes, one after the other: each begins with what the one before has left.
     changing: tokio::sync::Mutex<()>,
 }
@@ -40,14 +44,38 @@ pub(super) struct Member {
 
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) under_way: AtomicU32,
     pub(super) revoked: watch::Sender<bool>,
+    /// What runs up for the client as a whole.
+    pub(super) whole: Arc<Running>,
+    /// What runs up for each of its users.
+    pub(super) users: Users,
+    /// Wakes everybody who waits for something that is held of its budgets.
+    pub(super) freed: Notify,
+}
+
+impl Live {
+    /// The tab of this spender, while there is one.
+    pub(super) fn running_of(&self, spender: Spender) -> Option<Arc<Running>> {
+        match spender.user {
+            None => Some(Arc::clone(&self.whole)),
+            Some(user) => self.users.get(user),
+        }
+    }
 }
 
 impl Member {
-    fn new(client: Client) -> Arc<Self> {
-        let live = Live { under_way: AtomicU32::new(0), revoked: watch::Sender::new(false) };
+    fn new(client: Client, figures: PurseFigures) -> Arc<Self> {
+        let whole = Running::new(Spender::whole(client.id), client.terms.allowance.budgets, figures);
+        let live = Live { revoked: watch::Sender::new(false), whole, users: Users::default(), freed: Notify::new() };
         Arc::new(Self { client, live: Arc::new(live) })
+    }
+
+    /// Budgets are others from now on.
+    fn set_budgets(&self, terms: &Terms) {
+        self.live.whole.tab().set_budgets(terms.allowance.budgets);
+        for running in self.live.users.all() {
+            running.tab().set_budgets(terms.per_user.budgets);
+        }
     }
 
     fn view(&self, now: Timestamp) -> ClientView {
@@ -55,18 +83,25 @@ impl Member {
             standing: self.client.standing(now),
             client: self.client.clone(),
             revoked_at: None,
-            in_flight: self.live.under_way.load(Ordering::Relaxed),
+            tab: self.live.whole.view(now),
+            sums: ClientSums::default(),
         }
     }
 }
 
 impl Clients {
     /// Everybody in the store.
-    pub(super) fn new(hasher: KeyHasher, stored: Vec<StoredClient>, signing_keys: Vec<SigningKey>) -> Self {
+    pub(super) fn new(
+        hasher: KeyHasher,
+        stored: Vec<StoredClient>,
+        mut money: HashMap<ClientId, PurseFigures>,
+        signing_keys: Vec<SigningKey>,
+    ) -> Self {
         let mut book = Book::default();
         for StoredClient { client, hash, .. } in stored {
             if let Some(hash) = hash {
-                book.insert(client.id, hash, Member::new(client));
+                let figures = money.remove(&client.id).unwrap_or_default();
+                book.insert(client.id, hash, Member::new(client, figures));
             }
         }
         let keyring = Keyring::new(signing_keys).expect("the store has a key that signs");
@@ -75,6 +110,7 @@ impl Clients {
             book: ArcSwap::from_pointee(book),
             keyring: ArcSwap::from_pointee(keyring),
             guesses: Guesses::default(),
+            unleased: Unleased::default(),
             changing: tokio::sync::Mutex::default(),
         }
     }
@@ -82,6 +118,15 @@ impl Clients {
     /// Every client's number.
     pub(super) fn ids(&self) -> Vec<ClientId> {
         self.book.load().iter().map(|member| member.client.id).collect()
+    }
+
+    /// Every tab there is.
+    pub(super) fn running(&self) -> Vec<Arc<Running>> {
+        let book = self.book.load();
+        let of_member = |member: &Arc<Member>| {
+            std::iter::once(Arc::clone(&member.live.whole)).chain(member.live.users.all()).collect::<Vec<_>>()
+        };
+        book.iter().flat_map(of_member).collect()
     }
 
     /// Nobody else changes the book meanwhile.
@@ -101,8 +146,10 @@ pub struct ClientView {
     pub standing: Standing,
     /// Since when it is revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Requests under way.
-    pub in_flight: u32,
+    /// Its budgets, and what is under way.
+    pub tab: TabView,
+    /// What was done and spent for it.
+    pub sums: ClientSums,
 }
 
 /// Why an act about clients was not done. Nothing has changed then.
@@ -141,9 +188,9 @@ impl Pot {
         let created_at = self.clock.now();
         let id =
             self.store.add_client(NewClient { hash, mask: mask.clone(), terms: terms.clone(), created_at }).await?;
-        let member = Member::new(Client { id, mask, created_at, terms });
+        let member = Member::new(Client { id, mask, created_at, terms }, PurseFigures::default());
         let view = member.view(created_at);
-        self.metrics.remember_client(id);
+        self.metrics.clients().remember(id);
         self.clients.change(|book| book.insert(id, hash, member));
         tracing::info!(client = %id, "client added");
         Ok((key, view))
@@ -165,10 +212,15 @@ impl Pot {
         change(&mut client.terms);
         self.store.change_client(id, client.terms.clone()).await?;
         let member = Arc::new(Member { client, live: Arc::clone(&member.live) });
-        let view = member.view(self.clock.now());
-        self.clients.change(|book| book.replace(id, member));
+        member.set_budgets(&member.client.terms);
+        self.clients.change(|book| book.replace(id, Arc::clone(&member)));
+        // Who made its tab meanwhile may have read the terms before.
+        member.set_budgets(&member.client.terms);
+        self.look_at_lease(&member.live.whole);
+        member.live.users.all().iter().for_each(|running| self.look_at_lease(running));
+        member.live.freed.notify_waiters();
         tracing::info!(client = %id, "client changed");
-        Ok(view)
+        self.with_sums(member.view(self.clock.now())).await
     }
 
     /// Let a client in no more, now and for good: its requests under way end at once, and its lines in the ledger stay.
@@ -187,16 +239,28 @@ impl Pot {
         }
         self.clients.change(|book| drop(book.remove(id)));
         member.live.revoked.send_replace(true);
-        self.metrics.forget_client(id);
+        self.metrics.clients().forget(id);
         tracing::info!(client = %id, "client revoked");
         let now = self.clock.now();
-        Ok(ClientView { standing: Standing::Revoked, revoked_at: Some(now), ..member.view(now) })
+        let view = ClientView { standing: Standing::Revoked, revoked_at: Some(now), ..member.view(now) };
+        self.with_sums(view).await
     }
 
     /// Every client whose key is not revoked, in the order in which they came.
-    pub fn clients(&self) -> Vec<ClientView> {
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn clients(&self) -> Result<Vec<ClientView>, ClientError> {
         let now = self.clock.now();
-        self.clients.book.load().iter().map(|member| member.view(now)).collect()
+        let sums = self.store.client_sums(now.day()).await?;
+        let views = self.clients.book.load().iter().map(|member| member.view(now)).collect::<Vec<_>>();
+        let with_sums = |view: ClientView| ClientView { sums: sum_of(&sums, view.client.id), ..view };
+        Ok(views.into_iter().map(with_sums).collect())
+    }
+
+    async fn with_sums(&self, view: ClientView) -> Result<ClientView, ClientError> {
+        let sums = self.store.client_sums(self.clock.now().day()).await?;
+        Ok(ClientView { sums: sum_of(&sums, view.client.id), ..view })
     }
 
     /// A client, also one whose key is revoked.
@@ -206,13 +270,15 @@ impl Pot {
     pub async fn client(&self, id: ClientId) -> Result<ClientView, ClientError> {
         let now = self.clock.now();
         if let Some(member) = self.clients.book.load().get(id) {
-            return Ok(member.view(now));
+            let view = member.view(now);
+            return self.with_sums(view).await;
         }
         let StoredClient { client, hash, revoked_at } = self.store.client(id).await?.ok_or(ClientError::NotFound)?;
         // In the store and not in the book: it was revoked, or was added by a write that was told to have failed. Then nobody
         // has its key.
         let standing = if hash.is_none() { Standing::Revoked } else { client.standing(now) };
-        Ok(ClientView { client, standing, revoked_at, in_flight: 0 })
+        let (tab, sums) = (TabView::default(), ClientSums::default());
+        self.with_sums(ClientView { client, standing, revoked_at, tab, sums }).await
     }
 
     /// Sign tokens with a new key. Those that are out stay good until they are over, or end here and now.
@@ -241,6 +307,10 @@ impl Pot {
         let member = self.clients.book.load().find(&hash).cloned().ok_or(Rejection::Unknown)?;
         member.active(now)
     }
+}
+
+fn sum_of(sums: &HashMap<ClientId, ClientSums>, client: ClientId) -> ClientSums {
+    sums.get(&client).copied().unwrap_or_default()
 }
 
 impl Member {

@@ -3,21 +3,22 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use crate::clients::{Claims, ClientId, ClientKey, Presented, Rejection, presented};
+use crate::clients::{Claims, ClientId, ClientKey, ClientUser, Presented, Rejection, presented};
 use crate::clock::Timestamp;
 use crate::config::ClientsMode;
 use crate::guesses::Guessed;
+use crate::money::Spender;
 use crate::secret::Secret;
+use crate::store::StoreError;
 use crate::telemetry::ClientRefusal;
 
 use super::Pot;
-use super::clients::{Live, Member};
+use super::clients::Member;
 
 /// Somebody who may use the pool.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct Guest {
     /// `None`: anybody, where everybody is let in.
     member: Option<Arc<Member>>,
     /// The client's user that it brought a token of.
-    user: Option<Box<str>>,
+    user: Option<ClientUser>,
 }
 
 /// Why somebody is not let in.
@@ -40,6 +41,28 @@ pub enum Turned {
     },
 }
 
+/// Why no token is issued.
+#[derive(Debug)]
+pub enum NotIssued {
+    /// The key does not open.
+    Turned(Turned),
+    /// The client has named as many users as it may.
+    TooManyUsers {
+        /// So many.
+        most: usize,
+    },
+    /// The store could not be read or written.
+    Store(StoreError),
+    /// A fault of ours.
+    Unsigned,
+}
+
+impl From<Turned> for NotIssued {
+    fn from(turned: Turned) -> Self {
+        Self::Turned(turned)
+    }
+}
+
 /// A token, and for how long it is good.
 #[derive(Debug)]
 pub struct Issued {
@@ -49,14 +72,13 @@ pub struct Issued {
     pub expires_in_s: u64,
 }
 
-/// A place among the requests that a client may have under way. Dropping it makes room.
-#[derive(Debug)]
-pub struct Seat(Arc<Live>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
-    }
+/// How tokens are issued.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenTerms {
+    /// How long one is good.
+    pub life: Duration,
+    /// Users that one client may name.
+    pub users_max: usize,
 }
 
 /// Tells when a guest is shown the door.
@@ -103,18 +125,19 @@ impl Guest {
         owner.is_none() || owner == self.client()
     }
 
-    /// Begin a request, unless as many are under way as it may have. `Ok(None)` of those who are not counted.
-    ///
-    /// # Errors
-    /// There are as many already.
-    pub fn seat(&self) -> Result<Option<Seat>, Full> {
-        let Some(member) = &self.member else { return Ok(None) };
-        let most = member.client.terms.concurrency.unwrap_or(u32::MAX);
-        let taken = |under_way: u32| (under_way < most).then(|| under_way.saturating_add(1));
-        match member.live.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken) {
-            Ok(_) => Ok(Some(Seat(Arc::clone(&member.live)))),
-            Err(_) => Err(Full),
-        }
+    pub(super) fn member(&self) -> Option<&Arc<Member>> {
+        self.member.as_ref()
+    }
+
+    /// The client's user, where it brought a token of one.
+    pub fn user(&self) -> Option<&ClientUser> {
+        self.user.as_ref()
+    }
+
+    /// Whose budgets count for what it does.
+    pub fn spender(&self) -> Option<Spender> {
+        let client = self.client()?;
+        Some(Spender { client, user: self.user.as_ref().map(|user| user.id) })
     }
 
     /// Tells when its key is revoked.
@@ -129,10 +152,6 @@ impl Guest {
         hasher.finish()
     }
 }
-
-/// A client has as many requests under way as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
 
 impl Pot {
     /// Find out who sends a request with this head from that address.
@@ -155,7 +174,7 @@ impl Pot {
         };
         let guest = found.map_err(|why| self.turned(why, from, now))?;
         if let Some(client) = guest.client() {
-            self.metrics.client_request(client);
+            self.metrics.clients().request(client);
         }
         Ok(guest)
     }
@@ -167,42 +186,58 @@ impl Pot {
 
     fn turned(&self, why: Rejection, from: Option<IpAddr>, now: Timestamp) -> Turned {
         if !why.is_guess() {
-            self.metrics.client_refused(why.into());
+            self.refused_to(None, why.into());
             return Turned::Away(why);
         }
         if let Some(retry_after_s) = self.clients.guesses.wait(from, now) {
-            self.metrics.client_refused(ClientRefusal::Guessing);
+            self.refused_to(None, ClientRefusal::Guessing);
             return Turned::Guessing { retry_after_s };
         }
         if self.clients.guesses.wrong(from, now) == Guessed::TooMany {
             self.metrics.alarm("client_key_guessing");
             tracing::warn!(address = ?from, "many wrong client keys or tokens from one address");
         }
-        self.metrics.client_refused(why.into());
+        self.refused_to(None, why.into());
         Turned::Away(why)
     }
 
-    /// A token for a user of whoever holds `key`, good for `life`, and no longer than the key.
+    /// A token for a user of whoever holds `key`, of whom it may name so many; good for `life`, and no longer than the key.
     ///
     /// # Errors
-    /// [`Turned`]; `Ok(None)` is a fault of ours.
-    pub fn issue_token(
+    /// [`NotIssued`].
+    pub async fn issue_token(
         &self,
         key: &[u8],
         user: Option<Box<str>>,
-        life: Duration,
+        terms: TokenTerms,
         from: Option<IpAddr>,
-    ) -> Result<Option<Issued>, Turned> {
+    ) -> Result<Issued, NotIssued> {
+        let TokenTerms { life, users_max } = terms;
         let now = self.clock.now();
         let found = ClientKey::parse(key).ok_or(Rejection::Malformed).and_then(|key| self.member_of(&key, now));
         let member = found.map_err(|why| self.turned(why, from, now))?;
+        let user = match user {
+            Some(name) => Some(self.number(member.client.id, name, users_max).await?),
+            None => None,
+        };
         let end = now.after(life);
         let expires_at = member.client.terms.expires_at.map_or(end, |at| at.min(end));
         let claims = Claims { client: member.client.id, user, issued_at: now, expires_at };
         let expires_in_s = expires_at.since(now).as_secs();
-        Ok(self.clients.keyring.load().sign(&claims).map(|token| Issued { token, expires_in_s }))
+        let token = self.clients.keyring.load().sign(&claims).ok_or(NotIssued::Unsigned)?;
+        Ok(Issued { token, expires_in_s })
+    }
+
+    async fn number(&self, client: ClientId, name: Box<str>, users_max: usize) -> Result<ClientUser, NotIssued> {
+        match self.store.user(client, &name, users_max).await {
+            Ok(id) => Ok(ClientUser { id, name }),
+            // Revoked a moment ago.
+            Err(StoreError::NoSuchClient(_)) => Err(Turned::Away(Rejection::Unknown).into()),
+            Err(StoreError::TooMuch(most)) => Err(NotIssued::TooManyUsers { most }),
+            Err(error) => Err(NotIssued::Store(error)),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

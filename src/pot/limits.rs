@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::money::{Cost, Entry, Limits, Usd};
+use crate::money::{Cost, Entry, Limits, Purse, Usd, Window};
 use crate::pool::{Activity, KeyId, PooledKey};
 use crate::store::{Grant, StoreError};
 
 use super::{AdminError, CapView, KeyMoney, KeyRef, KeyView, Pot};
 
 /// How long a request waits for its hold to be durable.
-const DRAW_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const DRAW_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a change of limits waits until the key's money is known to the pool; it goes on trying afterwards.
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 /// The pause between reads of a key's money while something happens to it.
-const SYNC_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const SYNC_PAUSE: Duration = Duration::from_millis(10);
 /// Reads of a key's money in one go, before others have their turn.
-const SYNC_TRIES: u32 = 100;
+pub(super) const SYNC_TRIES: u32 = 100;
 /// Keys whose leases are looked at in one go.
 const WISHES: usize = 256;
 
@@ -210,15 +210,8 @@ impl Pot {
     /// The money of a key, as it is shown; `None` while it has no limits on money.
     pub(super) fn money_of(key: &PooledKey<'_>, now: Timestamp) -> Option<KeyMoney> {
         let purse = key.purse.filter(|_| key.limits.are_strict())?;
-        let out = [purse.held(), purse.suspense(), purse.others()];
-        let caps = purse.caps().iter().map(|(window, cap)| {
-            let spent = purse.settled(window, now);
-            let gone = out.iter().fold(spent, |sum, amount| sum.saturating_add(*amount));
-            let left = cap.checked_sub(gone).unwrap_or_default().max(Usd::ZERO);
-            CapView { window, cap, spent, left, turns_at: window.turns_at(now) }
-        });
         Some(KeyMoney {
-            caps: caps.collect(),
+            caps: caps_of(purse, now),
             held: purse.held(),
             suspense: purse.suspense(),
             stranded: purse.stranded(),
@@ -248,4 +241,16 @@ impl Pot {
             tracing::error!(%request, %key, model, %cost, %held, "a request cost more than was held for it");
         }
     }
+}
+
+/// Each cap of a purse, as it is shown.
+pub(super) fn caps_of(purse: &Purse, now: Timestamp) -> Vec<CapView> {
+    let out = [purse.held(), purse.suspense(), purse.others()];
+    let view = |(window, cap): (Window, Usd)| {
+        let spent = purse.settled(window, now);
+        let gone = out.iter().fold(spent, |sum, amount| sum.saturating_add(*amount));
+        let left = cap.checked_sub(gone).unwrap_or_default().max(Usd::ZERO);
+        CapView { window, cap, spent, left, turns_at: window.turns_at(now) }
+    };
+    purse.caps().iter().map(view).collect()
 }

@@ -13,6 +13,8 @@ mod operate;
 mod prices;
 pub(crate) mod questions;
 mod quiet;
+mod seat;
+mod tab;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -30,15 +32,18 @@ use quiet::{Asked, Ends};
 
 pub use attempt::{Attempt, Begun, Call, Progress};
 pub use clients::{ClientError, ClientView};
-pub use guest::{Full, Guest, Issued, Revocation, Seat, Turned};
+pub use guest::{Guest, Issued, NotIssued, Revocation, TokenTerms, Turned};
 pub use prices::{Expected, Known, Prices};
+pub use seat::{Denied, Seat};
+pub(crate) use tab::HELD_PATIENCE;
+pub use tab::TabView;
 pub use view::{
     AdminError, CapView, DonateError, Donated, Donation, KeyMoney, KeyRef, KeyView, Overview, Readiness, SettleError,
     Withdrawn,
 };
 
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::money::{Cost, Ended, Entry, Outcome, UsageCheck};
+use crate::money::{ClientId, Cost, Ended, Entry, Outcome, UsageCheck};
 use crate::origin::Origin;
 use crate::pool::{
     AccountId, AtLast, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want,
@@ -147,7 +152,7 @@ impl Pot {
             pool: Mutex::new(Pool::new(policy)),
             rotation,
             cards: RwLock::default(),
-            clients: Clients::new(store.key_hasher().clone(), loaded.clients, loaded.signing_keys),
+            clients: Clients::new(store.key_hasher().clone(), loaded.clients, loaded.client_money, loaded.signing_keys),
             store,
             prices: Arc::new(Prices::new(Arc::clone(&origin))),
             origin,
@@ -167,7 +172,7 @@ impl Pot {
             draining: AtomicBool::new(false),
             clock,
         };
-        pot.clients.ids().into_iter().for_each(|client| pot.metrics.remember_client(client));
+        pot.clients.ids().into_iter().for_each(|client| pot.metrics.clients().remember(client));
         let now = pot.clock.now();
         for stored in loaded.keys {
             pot.seat(stored, now);
@@ -418,9 +423,14 @@ impl Pot {
     }
 
     /// Book an attempt; the figures that are kept in memory follow.
-    fn book(&self, entry: Entry, reason: Option<Reason>, slot: Slot) {
+    fn book(&self, mut entry: Entry, reason: Option<Reason>, slot: Slot, seat: Option<&Seat>) {
+        // From here until the entry is in the queue nobody looks at the client's tabs: they and the ledger tell the same.
+        let booking = seat.map(|seat| seat.book(&mut entry));
         self.metrics.attempt(&entry, reason);
         Self::tell_broken(&entry);
+        if let Some(charged) = entry.client {
+            self.count_for(charged.spender.client, &entry);
+        }
         let how = match entry.cost {
             Cost::Known(amount) => Ended::Cost(amount),
             Cost::Unknown => Ended::Suspended,
@@ -440,6 +450,8 @@ impl Pot {
         let lease_off = strict && pool.is_lease_off(entry.key);
         slot.book(entry);
         drop(pool);
+        drop(booking);
+        seat.iter().for_each(|seat| seat.booked());
         self.freed.notify_waiters();
         if unknown {
             self.settle_wanted.notify_one();
@@ -447,6 +459,13 @@ impl Pot {
         if lease_off {
             self.lease_wanted.notify_one();
         }
+    }
+
+    fn count_for(&self, client: ClientId, entry: &Entry) {
+        if let Cost::Known(cost) = entry.cost {
+            self.metrics.clients().spent(client, cost);
+        }
+        self.metrics.clients().used(client, &entry.tokens);
     }
 
     fn tell_broken(entry: &Entry) {

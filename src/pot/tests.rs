@@ -65,7 +65,7 @@ impl Bench {
     async fn suspended(&mut self, held: i64) -> Suspense {
         let entry = Entry { held: Some(Usd::from_pico(held)), ..self.entry(1, Cost::Unknown) };
         let pot = Arc::clone(&self.pot);
-        pot.book(entry, None, pot.store().slot().expect("room"));
+        pot.book(entry, None, pot.store().slot().expect("room"), None);
         self.carry_out(None, pot.store().flush()).await.expect("durable");
         pot.store().suspense_of_key(self.key).await.expect("readable").remove(0)
     }
@@ -164,7 +164,7 @@ async fn nothing_is_compared_before_a_known_cost_shows_in_the_usage() {
     tokio::time::sleep(pause).await;
     assert!(pot.quiet(bench.key, pause).is_some());
     let known = bench.entry(2, Cost::Known(Usd::from_pico(1)));
-    pot.book(known, None, pot.store().slot().expect("room"));
+    pot.book(known, None, pot.store().slot().expect("room"), None);
     assert_eq!(pot.quiet(bench.key, pause), None);
     tokio::time::sleep(pause).await;
     assert!(pot.quiet(bench.key, pause).is_some());
@@ -215,7 +215,7 @@ async fn a_cost_belongs_to_the_day_of_its_hold_when_the_clock_is_set_back_over_m
     pot.clock().set(wrong);
     let hold = pot.pool().pinned(bench.key).expect("there");
     let request = RequestId(uuid::Uuid::from_u128(1));
-    let call = Call { request, client: None, endpoint: Endpoint::ChatCompletions, model: None };
+    let call = Call { request, seat: None, endpoint: Endpoint::ChatCompletions, model: None };
     let Begun::Attempt(mut attempt) = pot.attempt(&Arc::new(call), hold, 1) else { panic!("room") };
     attempt.sent();
     pot.clock().set(wrong.before(Duration::from_secs(8)));

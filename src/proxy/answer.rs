@@ -9,7 +9,7 @@ use pingora::protocols::http::ServerSession;
 
 use crate::money::RequestId;
 use crate::telemetry::RequestOutcome;
-use crate::upstream::{CORS, Dialect, Refusal, client_response_header, render, scrub};
+use crate::upstream::{CORS, Dialect, RateLimit, Refusal, client_response_header, render, scrub};
 
 use super::forward::HeldAnswer;
 
@@ -136,6 +136,12 @@ pub async fn give_refusal(
     }
     if rendered.status == 401 {
         answer = answer.with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"potluck\""));
+    }
+    if let Some(RateLimit { limit, remaining, reset }) = rendered.rate {
+        answer = answer
+            .with(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(limit))
+            .with(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(remaining))
+            .with(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(reset.as_millis()));
     }
     if let Some(allow) = rendered.allow {
         answer = answer.with(header::ALLOW, HeaderValue::from_static(allow));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::clients::is_user_id;
 use crate::money::RequestId;
-use crate::pot::{Guest, Turned};
+use crate::pot::{Denied, Guest, Issued, NotIssued, TokenTerms, Turned};
 use crate::upstream::{Dialect, Refusal, Route};
 
 use super::Proxy;
@@ -64,11 +64,10 @@ impl Proxy {
             Ok(body) => body,
             Err(fault) => return self.give_body_fault(session, &fault, limits, Dialect::Chat, request).await,
         };
-        let issued = read_token_ask(&body.bytes).and_then(|ask| {
-            let user = ask.user_id.map(String::into_boxed_str);
-            let issued = self.pot.issue_token(ask.api_key.as_bytes(), user, self.clients.token_life, address(session));
-            issued.map_err(refusal)?.ok_or(Refusal::Internal)
-        });
+        let issued = match read_token_ask(&body.bytes) {
+            Ok(ask) => self.issue(ask, address(session)).await,
+            Err(refusal) => Err(refusal),
+        };
         let issued = match issued {
             Ok(issued) => issued,
             Err(refusal) => return self.turn_away(session, &refusal, Dialect::Chat, request).await,
@@ -78,6 +77,19 @@ impl Proxy {
         });
         let no_store = HeaderValue::from_static("no-store");
         Whole::json(200, answer.to_string()).with(header::CACHE_CONTROL, no_store).give(session, request).await
+    }
+}
+
+impl Proxy {
+    async fn issue(&self, ask: TokenAsk<'_>, from: Option<IpAddr>) -> Result<Issued, Refusal> {
+        let user = ask.user_id.map(String::into_boxed_str);
+        let terms = TokenTerms { life: self.clients.token_life, users_max: self.clients.users_max };
+        self.pot.issue_token(ask.api_key.as_bytes(), user, terms, from).await.map_err(|why| match why {
+            NotIssued::Turned(turned) => refusal(turned),
+            NotIssued::TooManyUsers { most } => Refusal::TooManyUsers { most },
+            NotIssued::Store(error) => self.denial(Denied::Store(error)),
+            NotIssued::Unsigned => Refusal::Internal,
+        })
     }
 }
 

@@ -8,20 +8,17 @@ use pingora::protocols::http::ServerSession;
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
 use crate::pool::{Effect, Unavailable};
-use crate::pot::{Attempt, Begun, Call, Guest, Seat};
-use crate::telemetry::ClientRefusal;
-use crate::upstream::{
-    Answer, Dialect, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge, read_request,
-    read_request_and_spending,
-};
+use crate::pot::{Attempt, Begun, Call, Guest};
+use crate::upstream::{Answer, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge};
 
 use super::Proxy;
 use super::ai::Routing;
 use super::answer::{Served, give_refusal};
-use super::body::{self, BodyFault, BodyLimits, HeldBody};
+use super::body::HeldBody;
 use super::forward::{self, HeldAnswer, Outgoing, Tried};
 use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
+use super::intake::Whole;
 use super::quote::Quote;
 use super::relay;
 use super::search::Empty;
@@ -47,17 +44,6 @@ pub(super) struct Inference<'a> {
     routing: Option<Box<Routing>>,
 }
 
-/// A request whose body is here.
-pub(super) struct Whole<'a> {
-    guest: &'a Guest,
-    /// Its place among the requests that its client may have under way.
-    seat: Option<Seat>,
-    request: RequestId,
-    pub(super) body: HeldBody,
-    arrived: Tick,
-    whole: Tick,
-}
-
 impl Proxy {
     /// Serve one call of a billable endpoint.
     pub(super) async fn infer(
@@ -74,25 +60,6 @@ impl Proxy {
         }
     }
 
-    /// Read a request's body, or refuse it.
-    pub(super) async fn receive<'a>(
-        &self,
-        session: &mut ServerSession,
-        guest: &'a Guest,
-        dialect: Dialect,
-        request: RequestId,
-    ) -> Result<Whole<'a>, Served> {
-        let arrived = self.pot.clock().tick();
-        let Ok(seat) = guest.seat() else {
-            self.pot.metrics().client_refused(ClientRefusal::Busy);
-            return Err(give_refusal(session, &Refusal::ClientBusy, dialect, request).await);
-        };
-        match self.read_body_within(session, self.limits.body).await {
-            Ok(body) => Ok(Whole { guest, seat, request, body, arrived, whole: self.pot.clock().tick() }),
-            Err(fault) => Err(self.give_body_fault(session, &fault, self.limits.body, dialect, request).await),
-        }
-    }
-
     /// Serve a call of a billable endpoint whose body is here.
     pub(super) async fn infer_whole(
         &self,
@@ -102,13 +69,12 @@ impl Proxy {
         whole: Whole<'_>,
         routing: Option<Box<Routing>>,
     ) -> Served {
-        let Whole { guest, seat: _seat, request, body, arrived, whole } = whole;
-        let dialect = endpoint.dialect();
-        let (facts, spending) = match self.read(session, guest, endpoint, &body) {
+        let (facts, spending) = match self.read(session, endpoint, &whole) {
             Ok(read) => read,
-            Err(refusal) => return give_refusal(session, &refusal, dialect, request).await,
+            Err(refusal) => return give_refusal(session, &refusal, endpoint.dialect(), whole.request).await,
         };
-        let call = Arc::new(Call { request, client: guest.client(), endpoint, model: facts.model.clone() });
+        let Whole { guest, seat, request, body, arrived, whole } = whole;
+        let call = Arc::new(Call { request, seat, endpoint, model: facts.model.clone() });
         let inference = Inference {
             proxy: self,
             endpoint,
@@ -125,63 +91,6 @@ impl Proxy {
         };
         inference.serve(session, Hangup::new(guest.revocation())).await
     }
-
-    /// What must be known of the request, where it can be read and this guest may ask for it; with what it may make the
-    /// upstream charge for, where any key's limits make that matter.
-    fn read(
-        &self,
-        session: &ServerSession,
-        guest: &Guest,
-        endpoint: Endpoint,
-        body: &HeldBody,
-    ) -> Result<(RequestFacts, Option<Spending>), Refusal> {
-        let (headers, salt) = (&session.req_header().headers, self.pot.salt() ^ guest.salt());
-        let read = match self.pot.has_strict() {
-            true => read_request_and_spending(endpoint, &body.bytes, headers, salt)
-                .map(|(facts, spending)| (facts, Some(spending))),
-            false => read_request(endpoint, &body.bytes, headers, salt).map(|facts| (facts, None)),
-        };
-        let (facts, spending) = read.map_err(Refusal::BadRequest)?;
-        if !guest.may_ask_for(facts.model.as_deref(), &facts.fallbacks) {
-            self.pot.metrics().client_refused(ClientRefusal::Model);
-            return Err(Refusal::ClientModel);
-        }
-        Ok((facts, spending))
-    }
-
-    pub(super) async fn give_body_fault(
-        &self,
-        session: &mut ServerSession,
-        fault: &BodyFault,
-        limits: BodyLimits,
-        dialect: Dialect,
-        request: RequestId,
-    ) -> Served {
-        let refusal = match fault {
-            BodyFault::TooLarge => Refusal::BodyTooLarge { max: limits.bytes as u64 },
-            BodyFault::NoRoom => Refusal::BodyBudget,
-            BodyFault::Slow => Refusal::BodyTooSlow,
-            BodyFault::Broken => Refusal::BodyBroken,
-        };
-        session.set_keepalive(None);
-        give_refusal(session, &refusal, dialect, request).await
-    }
-
-    /// Read the request's body, answering `Expect: 100-continue` first.
-    pub(super) async fn read_body_within(
-        &self,
-        session: &mut ServerSession,
-        limits: BodyLimits,
-    ) -> Result<HeldBody, BodyFault> {
-        let headers = &session.req_header().headers;
-        let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-        let expects =
-            headers.get(http::header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        if expects && announced.is_none_or(|length: usize| length <= limits.bytes) {
-            session.write_continue_response().await.map_err(|_| BodyFault::Broken)?;
-        }
-        body::read(session, announced, limits, &self.budget, self.pot.clock()).await
-    }
 }
 
 impl Inference<'_> {
@@ -190,6 +99,9 @@ impl Inference<'_> {
         let mut held: Option<HeldAnswer> = None;
         let mut ledger_full = false;
         self.quote = self.quoted(session);
+        if let Err(served) = self.charge(session, &mut hangup).await {
+            return served;
+        }
         loop {
             if hangup.is_due() {
                 // Revoked while its body came in, or while keys refused: nothing more is spent for it.
@@ -203,7 +115,10 @@ impl Inference<'_> {
                 }
                 Err(Empty::Unavailable(why)) if self.clamp(why) => {
                     self.quote = self.quoted(session);
-                    continue;
+                    match self.charge(session, &mut hangup).await {
+                        Ok(()) => continue,
+                        Err(served) => return served,
+                    }
                 }
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
             };

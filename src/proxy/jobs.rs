@@ -66,7 +66,7 @@ impl Inference<'_> {
         let record = Job {
             id: job.as_str().into(),
             key,
-            client: self.call.client,
+            client: self.call.seat.as_ref().map(|seat| seat.spender().client),
             request: self.call.request,
             attempt: number,
             at: self.proxy.pot.clock().now(),

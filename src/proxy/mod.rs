@@ -7,6 +7,7 @@
 mod ai;
 mod answer;
 mod body;
+mod budget;
 pub(crate) mod chunks;
 mod door;
 mod exchange;
@@ -15,6 +16,7 @@ pub(crate) mod gate;
 mod hangup;
 pub(crate) mod head;
 mod hunt;
+mod intake;
 mod jobs;
 mod own;
 mod quote;

@@ -74,7 +74,7 @@ impl Quote {
     pub(super) fn refusal(&self, why: NoKey) -> Option<Refusal> {
         match (why, &self.cost) {
             (NoKey::TooDear { leaves }, _) => {
-                let affordable = affordable_tokens(&self.spending, &self.prices, leaves);
+                let affordable = self.affordable(leaves);
                 Some(Refusal::TooDear { asked: self.spending.asked_tokens(), affordable })
             }
             (NoKey::Unbounded, Err(Unknown::Unbounded(why))) => Some(Refusal::Unbounded(why.clone())),
@@ -82,10 +82,32 @@ impl Quote {
         }
     }
 
-    /// The request's body with its limit on output tokens lowered to what the richest key's limits leave.
-    pub(super) fn clamped(&self, endpoint: Endpoint, body: &[u8], why: NoKey) -> Option<Vec<u8>> {
-        let NoKey::TooDear { leaves } = why else { return None };
-        let tokens = affordable_tokens(&self.spending, &self.prices, leaves).filter(|tokens| *tokens > 0)?;
+    /// The request's body with its limit on output tokens lowered to what so much pays for; `None` when it asks for no more.
+    pub(super) fn clamped(&self, endpoint: Endpoint, body: &[u8], leaves: Usd) -> Option<Vec<u8>> {
+        let tokens = self.affordable(leaves).filter(|tokens| *tokens > 0)?;
         clamp_max_tokens(endpoint, body, tokens)
+    }
+
+    /// How many output tokens so much pays for, where tokens decide.
+    pub(super) fn affordable(&self, leaves: Usd) -> Option<u64> {
+        affordable_tokens(&self.spending, &self.prices, leaves)
+    }
+
+    /// The most it may cost, where that is known.
+    pub(super) fn cost(&self) -> Option<Usd> {
+        self.cost.as_ref().ok().copied()
+    }
+
+    /// Why nobody can say what it costs at most.
+    pub(super) fn unbounded(&self) -> Option<Unbounded> {
+        match &self.cost {
+            Err(Unknown::Unbounded(why)) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// The output tokens it asks for at most, where it says so.
+    pub(super) fn asked_tokens(&self) -> Option<u64> {
+        self.spending.asked_tokens()
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pingora::protocols::http::ServerSession;
 
+use crate::money::Usd;
 use crate::pool::{AtLast, Choice, Chosen, NoKey, Unavailable, Want};
 use crate::upstream::Spending;
 
@@ -86,7 +87,7 @@ impl Inference<'_> {
         let (pot, default) = (&self.proxy.pot, self.proxy.limits.default_bound);
         let spending = match self.spending.take() {
             Some(spending) => spending,
-            None if !pot.has_strict() => return None,
+            None if !pot.has_strict() && !self.call.seat.as_ref().is_some_and(|seat| seat.is_metered()) => return None,
             None => Spending::read(self.endpoint, &session.req_header().headers, &self.body.bytes),
         };
         Some(Quote::of(pot, spending, default))
@@ -105,15 +106,25 @@ impl Inference<'_> {
 
     /// Ask for no more than the richest key affords, once, where the operator wants that rather than a refusal.
     pub(super) fn clamp(&mut self, why: Unavailable) -> bool {
-        if !self.proxy.limits.clamp_max_tokens || self.clamped {
+        match why.reason {
+            NoKey::TooDear { leaves } if !self.clamped => {
+                self.clamped = self.clamp_to(leaves);
+                self.clamped
+            }
+            _ => false,
+        }
+    }
+
+    /// Ask for no more than costs so much, where the operator wants that rather than a refusal, and less can be asked for.
+    pub(super) fn clamp_to(&mut self, leaves: Usd) -> bool {
+        if !self.proxy.limits.clamp_max_tokens {
             return false;
         }
         let quote = self.quote.as_ref();
-        let Some(body) = quote.and_then(|quote| quote.clamped(self.endpoint, &self.body.bytes, why.reason)) else {
+        let Some(body) = quote.and_then(|quote| quote.clamped(self.endpoint, &self.body.bytes, leaves)) else {
             return false;
         };
         self.body.replace(body);
-        self.clamped = true;
         true
     }
 }

@@ -4,14 +4,15 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
 use crate::clients::{Client, ClientId, KeyHash, SigningKeyId, Terms};
 use crate::clock::Timestamp;
-use crate::money::ModelGlobs;
+use crate::money::{Caps, ModelGlobs, Spender, UserId};
 use crate::secret::SecretBytes;
 
 use super::column::{self, maybe_time, time};
 use super::command::{Answer, Failed, Reply, within};
 use super::error::StoreError;
+use super::record::Refused;
 use super::seal::Sealer;
-use super::{Store, signing};
+use super::{Store, allowance, signing, spenders};
 
 /// A client that is not in the store yet.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub(super) enum ClientCommand {
     Change { id: ClientId, terms: Box<Terms>, at: Timestamp, reply: Reply<()> },
     /// Wipe what it is recognised by.
     Revoke { id: ClientId, at: Timestamp, reply: Reply<()> },
+    /// Find or make the number of a client's user.
+    User { client: ClientId, name: String, most: usize, at: Timestamp, reply: Reply<UserId> },
     /// Sign tokens with another key from now on.
     Rotate { secret: SecretBytes, ends_tokens: bool, at: Timestamp, reply: Reply<SigningKeyId> },
 }
@@ -66,6 +69,10 @@ impl ClientCommand {
             Self::Revoke { id, at, reply } => within(transaction, reply, |c| {
                 revoke(c, id, at)?;
                 Ok(audit(c, at, "client_revoked", Some(id), None)?)
+            }),
+            Self::User { client, name, most, at, reply } => within(transaction, reply, |c| {
+                one(c, client)?.filter(|stored| stored.hash.is_some()).ok_or(StoreError::NoSuchClient(client))?;
+                spenders::add_user(c, client, &name, most, at)
             }),
             Self::Rotate { secret, ends_tokens, at, reply } => within(transaction, reply, |c| {
                 let id = signing::rotate(c, sealer, &secret, at, ends_tokens)?;
@@ -105,6 +112,20 @@ impl Store {
         self.write(|reply| ClientCommand::Revoke { id, at, reply }.into()).await
     }
 
+    /// A number for one of a client's users. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchClient`], [`StoreError::TooMuch`] when there are `most` already, or [`StoreError::Unwritable`].
+    pub(super) async fn add_user(&self, client: ClientId, name: &str, most: usize) -> Result<UserId, StoreError> {
+        let (name, at) = (name.to_owned(), self.shared.clock.now());
+        self.write(|reply| ClientCommand::User { client, name, most, at, reply }.into()).await
+    }
+
+    /// Count what was refused to a client. Never waits.
+    pub fn refused(&self, refused: Refused) {
+        self.shared.queue.refused(refused);
+    }
+
     /// A client, also one that is revoked.
     ///
     /// # Errors
@@ -126,8 +147,8 @@ impl Store {
 fn add(connection: &Connection, client: &NewClient) -> Result<ClientId, Failed> {
     connection
         .prepare_cached(
-            "INSERT INTO clients (hash, mask, name, note, created_at, expires_at, models, concurrency) \
-             VALUES (:hash, :mask, :name, :note, :created_at, :expires_at, :models, :concurrency)",
+            "INSERT INTO clients (hash, mask, name, note, created_at, expires_at, models, allowance, per_user) \
+             VALUES (:hash, :mask, :name, :note, :created_at, :expires_at, :models, :allowance, :per_user)",
         )?
         .execute(named_params! {
             ":hash": client.hash.0,
@@ -137,7 +158,8 @@ fn add(connection: &Connection, client: &NewClient) -> Result<ClientId, Failed> 
             ":created_at": client.created_at.as_millis(),
             ":expires_at": column::millis(client.terms.expires_at),
             ":models": models(&client.terms),
-            ":concurrency": client.terms.concurrency,
+            ":allowance": allowance::written(&client.terms.allowance),
+            ":per_user": allowance::written(&client.terms.per_user),
         })?;
     let number = u32::try_from(connection.last_insert_rowid());
     Ok(ClientId(number.map_err(|_| StoreError::damaged("client ids are used up"))?))
@@ -147,7 +169,7 @@ fn change(connection: &Connection, id: ClientId, terms: &Terms) -> Result<(), Fa
     let changed = connection
         .prepare_cached(
             "UPDATE clients SET name = :name, note = :note, expires_at = :expires_at, models = :models, \
-             concurrency = :concurrency WHERE id = :id AND hash IS NOT NULL",
+             allowance = :allowance, per_user = :per_user WHERE id = :id AND hash IS NOT NULL",
         )?
         .execute(named_params! {
             ":id": id.0,
@@ -155,7 +177,8 @@ fn change(connection: &Connection, id: ClientId, terms: &Terms) -> Result<(), Fa
             ":note": terms.note,
             ":expires_at": column::millis(terms.expires_at),
             ":models": models(terms),
-            ":concurrency": terms.concurrency,
+            ":allowance": allowance::written(&terms.allowance),
+            ":per_user": allowance::written(&terms.per_user),
         })?;
     there(id, changed)
 }
@@ -171,7 +194,7 @@ fn there(id: ClientId, changed: usize) -> Result<(), Failed> {
     if changed == 0 { Err(StoreError::NoSuchClient(id).into()) } else { Ok(()) }
 }
 
-const COLUMNS: &str = "id, hash, mask, name, note, created_at, expires_at, revoked_at, models, concurrency";
+const COLUMNS: &str = "id, hash, mask, name, note, created_at, expires_at, revoked_at, models, allowance, per_user";
 
 /// Every client whose key is not revoked.
 pub(super) fn load(connection: &Connection) -> Result<Vec<StoredClient>, StoreError> {
@@ -199,13 +222,23 @@ fn read_client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         note: row.get(4)?,
         expires_at: maybe_time(row, 6)?,
         models: ModelGlobs::new(patterns),
-        concurrency: row.get(9)?,
+        allowance: allowance::read(row, 9)?,
+        per_user: allowance::read(row, 10)?,
     };
     Ok(StoredClient {
         client: Client { id: ClientId(row.get(0)?), mask: row.get(2)?, created_at: time(row, 5)?, terms },
         hash: row.get::<_, Option<[u8; 32]>>(1)?.map(KeyHash),
         revoked_at: maybe_time(row, 7)?,
     })
+}
+
+/// The budgets that bind a client as a whole, or each of its users; `None` when there is no such client.
+pub(super) fn caps(connection: &Connection, spender: Spender) -> rusqlite::Result<Option<Caps>> {
+    let client = one(connection, spender.client)?;
+    Ok(client.map(|StoredClient { client: Client { terms, .. }, .. }| match spender.user {
+        None => terms.allowance.budgets,
+        Some(_) => terms.per_user.budgets,
+    }))
 }
 
 /// `NULL` allows every model.
@@ -216,10 +249,11 @@ fn models(terms: &Terms) -> Option<String> {
 
 /// What the audit says about a change.
 fn told(terms: &Terms) -> String {
-    let Terms { name, note, expires_at, models, concurrency } = terms;
+    let Terms { name, note, expires_at, models, allowance, per_user } = terms;
     let (expires_at, models) = (expires_at.map(|at| at.to_string()), models.patterns().collect::<Vec<_>>());
     serde_json::json!({
-        "name": name, "note": note, "expires_at": expires_at, "models": models, "concurrency": concurrency
+        "name": name, "note": note, "expires_at": expires_at, "models": models,
+        "allowance": allowance::Written::of(allowance), "per_user": allowance::Written::of(per_user)
     })
     .to_string()
 }

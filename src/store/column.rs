@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Row};
 
 use crate::clock::Timestamp;
-use crate::money::{ClientId, GenerationId, Outcome, RequestId};
+use crate::money::{Charged, ClientId, GenerationId, Outcome, RequestId, Spender, Usd, UserId};
 use crate::pool::KeyId;
 use crate::upstream::Endpoint;
 
@@ -33,6 +33,25 @@ pub(super) fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<KeyId> {
 
 pub(super) fn maybe_client(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ClientId>> {
     Ok(row.get::<_, Option<u32>>(at)?.map(ClientId))
+}
+
+/// Out of the columns of a client, its user, and what is held of their budgets.
+pub(super) fn maybe_charged(row: &Row<'_>, [client, user, held]: [usize; 3]) -> rusqlite::Result<Option<Charged>> {
+    let Some(client) = maybe_client(row, client)? else { return Ok(None) };
+    let user = row.get::<_, Option<u32>>(user)?.map(UserId);
+    let held = row.get::<_, Option<i64>>(held)?.map(Usd::from_pico);
+    Ok(Some(Charged { spender: Spender { client, user }, held }))
+}
+
+/// A spender, out of the columns of a client and its user, of which 0 stands for none.
+pub(super) fn spender(row: &Row<'_>, client: usize, user: usize) -> rusqlite::Result<Spender> {
+    let user: u32 = row.get(user)?;
+    Ok(Spender { client: ClientId(row.get(client)?), user: (user != 0).then_some(UserId(user)) })
+}
+
+/// What stands for a spender's user where it has none.
+pub(super) fn user(spender: Spender) -> u32 {
+    spender.user.map_or(0, |user| user.0)
 }
 
 pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {

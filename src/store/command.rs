@@ -14,7 +14,7 @@ use super::clients::ClientCommand;
 use super::error::StoreError;
 use super::leases::Leases;
 use super::purse::{self, Ask};
-use super::record::{Buried, Finding, Grant, Job, NewKey, Recovered, Settlement};
+use super::record::{Buried, Finding, Grant, Holder, Job, NewKey, Recovered, Settlement};
 use super::rollup::{self, Step};
 use super::seal::Sealer;
 use super::{epochs, keys, ledger, limits, query};
@@ -43,8 +43,8 @@ pub(super) enum Command {
     AddJob { job: Job, reply: Reply<()> },
     /// Set what a donor allows.
     SetLimits { id: KeyId, limits: Box<Limits>, reply: Reply<PurseFigures> },
-    /// Look at a key's money.
-    Purse { id: KeyId, reply: Reply<PurseFigures> },
+    /// Look at a holder's money.
+    Purse { holder: Holder, reply: Reply<PurseFigures> },
     /// Lease headroom.
     Draw { ask: Ask, reply: Reply<Grant> },
     /// Note that a key is used without holds.
@@ -157,9 +157,9 @@ impl Command {
                 keys::audit(c, now, "limits_set", id, Some(&limits::told(&limits)))?;
                 Ok(purse::of_key(c, id, leases, today)?)
             }),
-            Self::Purse { id, reply } => within(transaction, reply, |c| {
-                limits::caps(c, id)?.ok_or(StoreError::NoSuchKey(id))?;
-                Ok(purse::of_key(c, id, leases, today)?)
+            Self::Purse { holder, reply } => within(transaction, reply, |c| {
+                purse::caps_of(c, holder)?;
+                Ok(purse::of_holder(c, holder, leases, today)?)
             }),
             Self::UseUnbounded { key, reply } => within(transaction, reply, |_| {
                 leases.use_unbounded(key);

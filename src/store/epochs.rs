@@ -15,7 +15,7 @@ use crate::pool::KeyId;
 use super::column;
 use super::command::Failed;
 use super::record::{Buried, Recovered, StaleLease};
-use super::{intents, ledger, row};
+use super::{budgets, intents, ledger, row};
 
 /// Begin a new epoch.
 pub(super) fn begin(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
@@ -34,6 +34,7 @@ pub(super) fn is_alive(connection: &Connection, epoch: i64) -> rusqlite::Result<
 pub(super) fn close(connection: &Connection, epoch: i64, now: Timestamp) -> rusqlite::Result<()> {
     if is_alive(connection, epoch)? && intents::of_epoch(connection, epoch)?.is_empty() {
         connection.execute("DELETE FROM leases WHERE epoch = ?1", (epoch,))?;
+        connection.execute("DELETE FROM client_leases WHERE epoch = ?1", (epoch,))?;
         connection.execute("UPDATE epochs SET closed_at = ?2 WHERE id = ?1", (epoch, now.as_millis()))?;
     }
     Ok(())
@@ -61,6 +62,7 @@ pub(super) fn bury(
         for attempt in &attempts {
             intents::forget(connection, attempt.request, attempt.attempt)?;
             take_off(connection, epoch, attempt.key, attempt.held.unwrap_or_default())?;
+            budgets::take_off(connection, epoch, attempt.client)?;
             keys.insert(attempt.key);
         }
         connection
@@ -73,6 +75,7 @@ pub(super) fn bury(
         connection
             .prepare_cached("UPDATE epochs SET buried_at = ?2 WHERE id = ?1")?
             .execute((epoch, now.as_millis()))?;
+        budgets::settle_buried(connection)?;
         buried.push(Buried {
             epoch: column::uncount(epoch),
             opened_at,
@@ -135,14 +138,19 @@ pub(super) fn stale(connection: &Connection) -> rusqlite::Result<Vec<StaleLease>
 /// Account for everything that buried epochs have leased of a key: `found` was spent of it, and the rest was not. `false`:
 /// there was nothing to be accounted for, because it was already, and nothing is booked.
 pub(super) fn absolve(connection: &Connection, key: KeyId, found: Option<&Recovered>) -> Result<bool, Failed> {
+    let found = found.filter(|found| found.amount > Usd::ZERO);
+    if let Some(found) = found {
+        budgets::may_be_theirs(connection, key, found.amount)?;
+    }
     let gone = connection
         .prepare_cached(
             "DELETE FROM leases WHERE key = ?1 AND epoch IN (SELECT id FROM epochs WHERE buried_at IS NOT NULL)",
         )?
         .execute((key.0,))?;
-    if let Some(found) = found.filter(|found| gone > 0 && found.amount > Usd::ZERO) {
+    if let Some(found) = found.filter(|_| gone > 0) {
         ledger::recover(connection, key, found)?;
     }
+    budgets::settle_buried(connection)?;
     Ok(gone > 0)
 }
 
@@ -153,7 +161,9 @@ pub(super) fn abandon(connection: &Connection, epoch: i64, all_told: bool) -> ru
         return Ok(());
     }
     let mut held = BTreeMap::<KeyId, (Usd, bool)>::new();
-    for intents::Intended { intent, .. } in intents::of_epoch(connection, epoch)? {
+    let open = intents::of_epoch(connection, epoch)?;
+    budgets::keep_held(connection, epoch, open.iter().filter_map(|open| open.intent.client))?;
+    for intents::Intended { intent, .. } in open {
         let (sum, unbounded) = held.entry(intent.key).or_default();
         *sum = sum.saturating_add(intent.held.unwrap_or_default());
         *unbounded |= intent.held.is_none();

@@ -13,6 +13,7 @@ use super::cells::{self, Cell, Place, Table};
 use super::column::{count, uncount};
 use super::record::TokenTotals;
 use super::row::Line;
+use super::spenders::ClientFigures;
 
 /// The row that holds the whole pool. SQLite numbers keys from 1.
 pub(super) const POOL: KeyId = KeyId(0);
@@ -102,12 +103,18 @@ pub(super) fn sum<const N: usize>(sums: &mut [i64; N], more: &[i64; N]) {
 pub(super) struct Tally {
     by_day: BTreeMap<(Day, KeyId), Figures>,
     cells: BTreeMap<Place, Cell>,
+    /// By client, user (0 is the client as a whole) and day.
+    by_client: BTreeMap<(u32, u32, Day), Cell>,
 }
 
 impl Tally {
     /// Add a line's figures.
     pub(super) fn add(&mut self, line: &Line<'_>) {
-        self.add_cell(Place::of(line), &Cell::of(line));
+        let cell = Cell::of(line);
+        if let (Some(client), Some(user)) = (line.client, line.user) {
+            self.by_client.entry((client, user, line.day)).or_default().add(&cell);
+        }
+        self.add_cell(Place::of(line), &cell);
     }
 
     /// Add many lines' figures.
@@ -115,6 +122,9 @@ impl Tally {
         let figures = cell.figures(place.outcome);
         for key in [place.key, POOL] {
             self.by_day.entry((place.day, key)).or_default().add(&figures);
+        }
+        if place.client != 0 {
+            self.by_client.entry((place.client, 0, place.day)).or_default().add(cell);
         }
         self.cells.entry(place).or_default().add(cell);
     }
@@ -127,6 +137,12 @@ impl Tally {
     /// The sums by day and key, the pool's among them.
     pub(super) fn by_day(&self) -> &BTreeMap<(Day, KeyId), Figures> {
         &self.by_day
+    }
+
+    /// The sums by client and day.
+    pub(super) fn by_client(&self) -> BTreeMap<(u32, Day), ClientFigures> {
+        let whole = self.by_client.iter().filter(|((_, user, _), _)| *user == 0);
+        whole.map(|((client, _, day), cell)| ((*client, *day), ClientFigures::of(cell))).collect()
     }
 
     /// The sums by key, the pool's among them.
@@ -145,6 +161,9 @@ impl Tally {
         }
         for (key, more) in self.by_key() {
             add_to(connection, READ_KEY, WRITE_KEY, &[i64::from(key.0)], &more)?;
+        }
+        for (place, more) in &self.by_client {
+            ClientFigures::of(more).add_to(connection, *place)?;
         }
         cells::write(connection, Table::DayModels, &self.cells)
     }

@@ -144,8 +144,8 @@ pub(super) fn write(connection: &Connection, epoch: i64, open: &Intended) -> rus
     let Intended { intent, generation } = open;
     connection
         .prepare_cached(
-            "REPLACE INTO intents (request, attempt, epoch, at, key, account, client, endpoint, model, generation, held) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "REPLACE INTO intents (request, attempt, epoch, at, key, account, client, endpoint, model, generation, held, \
+             user, client_held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             intent.request.0.as_bytes(),
@@ -154,11 +154,13 @@ pub(super) fn write(connection: &Connection, epoch: i64, open: &Intended) -> rus
             intent.at.as_millis(),
             intent.key.0,
             intent.account.map(|account| account.0),
-            intent.client.map(|client| client.0),
+            intent.client.map(|charged| charged.spender.client.0),
             intent.endpoint.name(),
             intent.model.as_deref(),
             generation.as_ref().map(|id| id.as_str()),
             intent.held.map(Usd::as_pico),
+            intent.client.and_then(|charged| charged.spender.user).map(|user| user.0),
+            intent.client.and_then(|charged| charged.held).map(Usd::as_pico),
         ])
         .map(drop)
 }
@@ -174,8 +176,8 @@ pub(super) fn forget(connection: &Connection, request: RequestId, attempt: u16) 
 /// What an epoch has under way, the oldest first.
 pub(super) fn of_epoch(connection: &Connection, epoch: i64) -> rusqlite::Result<Vec<Intended>> {
     let mut open = connection.prepare_cached(
-        "SELECT request, attempt, at, key, account, client, endpoint, model, generation, held FROM intents \
-         WHERE epoch = ?1 ORDER BY at, request, attempt",
+        "SELECT request, attempt, at, key, account, client, endpoint, model, generation, held, user, client_held \
+         FROM intents WHERE epoch = ?1 ORDER BY at, request, attempt",
     )?;
     open.query_map((epoch,), read)?.collect()
 }
@@ -187,7 +189,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Intended> {
         at: column::time(row, 2)?,
         key: column::key(row, 3)?,
         account: row.get::<_, Option<u32>>(4)?.map(AccountId),
-        client: column::maybe_client(row, 5)?,
+        client: column::maybe_charged(row, [5, 10, 11])?,
         endpoint: column::endpoint(row, 6)?,
         model: row.get::<_, Option<String>>(7)?.map(String::into_boxed_str),
         held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),

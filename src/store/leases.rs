@@ -11,18 +11,19 @@ use rusqlite::Connection;
 use crate::money::Usd;
 use crate::pool::KeyId;
 
-use super::epochs;
+use super::record::Holder;
+use super::{column, epochs};
 
-/// What this process has leased of each key.
+/// What this process has leased of keys' caps and clients' budgets.
 #[derive(Debug)]
 pub(super) struct Leases {
     epoch: i64,
     /// As of the last commit.
-    durable: HashMap<KeyId, Lease>,
+    durable: HashMap<Holder, Lease>,
     /// As of the transaction under way.
-    changed: HashMap<KeyId, Lease>,
+    changed: HashMap<Holder, Lease>,
     /// Rows that a failed transaction may have written.
-    doubtful: HashSet<KeyId>,
+    doubtful: HashSet<Holder>,
     /// This process was declared dead, and that was told.
     dead: bool,
 }
@@ -44,35 +45,38 @@ impl Leases {
         self.epoch
     }
 
-    fn lease(&self, key: KeyId) -> Lease {
-        self.changed.get(&key).or_else(|| self.durable.get(&key)).copied().unwrap_or_default()
+    fn lease(&self, holder: Holder) -> Lease {
+        self.changed.get(&holder).or_else(|| self.durable.get(&holder)).copied().unwrap_or_default()
     }
 
-    /// What is leased of a key.
-    pub(super) fn of(&self, key: KeyId) -> Usd {
-        self.lease(key).amount
+    /// What is leased of a holder's money.
+    pub(super) fn of(&self, holder: impl Into<Holder>) -> Usd {
+        self.lease(holder.into()).amount
     }
 
     /// More is leased.
-    pub(super) fn grant(&mut self, key: KeyId, amount: Usd) {
+    pub(super) fn grant(&mut self, holder: impl Into<Holder>, amount: Usd) {
+        let holder = holder.into();
         if amount > Usd::ZERO {
-            let lease = self.lease(key);
-            self.changed.insert(key, Lease { amount: lease.amount.saturating_add(amount), ..lease });
+            let lease = self.lease(holder);
+            self.changed.insert(holder, Lease { amount: lease.amount.saturating_add(amount), ..lease });
         }
     }
 
     /// Something else stands in the place of what was leased, or it is given back.
-    pub(super) fn take_off(&mut self, key: KeyId, amount: Usd) {
-        let lease = self.lease(key);
+    pub(super) fn take_off(&mut self, holder: impl Into<Holder>, amount: Usd) {
+        let holder = holder.into();
+        let lease = self.lease(holder);
         let left = lease.amount.checked_sub(amount.max(Usd::ZERO)).unwrap_or_default().max(Usd::ZERO);
         if left != lease.amount {
-            self.changed.insert(key, Lease { amount: left, ..lease });
+            self.changed.insert(holder, Lease { amount: left, ..lease });
         }
     }
 
     /// The key is used without holds.
     pub(super) fn use_unbounded(&mut self, key: KeyId) {
-        self.changed.insert(key, Lease { unbounded: true, ..self.lease(key) });
+        let holder = Holder::Key(key);
+        self.changed.insert(holder, Lease { unbounded: true, ..self.lease(holder) });
     }
 
     /// Write what has changed into the transaction under way. A process that was declared dead changes nothing: what it had
@@ -87,13 +91,9 @@ impl Leases {
             }
             return Ok(());
         }
-        let mut write = connection.prepare_cached(
-            "INSERT INTO leases (key, epoch, amount, unbounded) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (key, epoch) DO UPDATE SET amount = excluded.amount, unbounded = excluded.unbounded",
-        )?;
-        for key in self.changed.keys().chain(self.doubtful.iter().filter(|key| !self.changed.contains_key(*key))) {
-            let lease = self.lease(*key);
-            write.execute((key.0, self.epoch, lease.amount.as_pico(), lease.unbounded))?;
+        let doubtful = self.doubtful.iter().filter(|holder| !self.changed.contains_key(*holder));
+        for holder in self.changed.keys().chain(doubtful) {
+            self.lease(*holder).write(connection, *holder, self.epoch)?;
         }
         Ok(())
     }
@@ -106,7 +106,28 @@ impl Leases {
 
     /// The transaction failed.
     pub(super) fn failed(&mut self) {
-        self.doubtful.extend(self.changed.drain().map(|(key, _)| key));
+        self.doubtful.extend(self.changed.drain().map(|(holder, _)| holder));
+    }
+}
+
+impl Lease {
+    fn write(self, connection: &Connection, holder: Holder, epoch: i64) -> rusqlite::Result<()> {
+        let amount = self.amount.as_pico();
+        match holder {
+            Holder::Key(key) => connection
+                .prepare_cached(
+                    "INSERT INTO leases (key, epoch, amount, unbounded) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (key, epoch) DO UPDATE SET amount = excluded.amount, unbounded = excluded.unbounded",
+                )?
+                .execute((key.0, epoch, amount, self.unbounded)),
+            Holder::Spender(spender) => connection
+                .prepare_cached(
+                    "INSERT INTO client_leases (client, user, epoch, amount) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (client, user, epoch) DO UPDATE SET amount = excluded.amount",
+                )?
+                .execute((spender.client.0, column::user(spender), epoch, amount)),
+        }
+        .map(drop)
     }
 }
 

@@ -106,7 +106,7 @@ fn attempt(entry: &Entry, opens: bool) -> Line<'_> {
         day: entry.at.day(),
         key: entry.key,
         account: entry.account.map(|account| account.0),
-        client: entry.client.map(|client| client.0),
+        client: entry.client.map(|charged| charged.spender.client.0),
         endpoint: entry.endpoint.name(),
         model: entry.model.as_deref(),
         generation: entry.generation.as_ref().map(|id| id.as_str()),
@@ -121,6 +121,8 @@ fn attempt(entry: &Entry, opens: bool) -> Line<'_> {
         outcome: entry.outcome,
         status: entry.status,
         duration_ms: entry.duration_ms,
+        user: entry.client.and_then(|charged| charged.spender.user).map(|user| user.0),
+        client_held: entry.client.and_then(|charged| charged.held).map(Usd::as_pico),
     }
 }
 
@@ -131,9 +133,12 @@ fn is_known(connection: &Connection, request: RequestId) -> rusqlite::Result<boo
 
 fn open_suspense(connection: &Connection, id: i64, entry: &Entry, first_lookup: Duration) -> rusqlite::Result<()> {
     let due_at = entry.at.after(first_lookup).as_millis();
+    let client = entry.client.map(|charged| charged.spender.client.0);
     connection
-        .prepare_cached("INSERT INTO suspense (entry, key, opened_at, due_at, held) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((id, entry.key.0, entry.at.as_millis(), due_at, entry.held.map(Usd::as_pico)))
+        .prepare_cached(
+            "INSERT INTO suspense (entry, key, opened_at, due_at, held, client) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((id, entry.key.0, entry.at.as_millis(), due_at, entry.held.map(Usd::as_pico), client))
         .map(drop)
 }
 
@@ -192,6 +197,7 @@ fn correction<'a>(attempt: Line<'a>, found: &'a Settlement) -> Line<'a> {
         pico: Some(found.cost.as_pico()),
         byok: beyond(found.byok.map(Usd::as_pico), attempt.byok),
         held: None,
+        client_held: None,
         basis: Some(found.basis),
         status: None,
         duration_ms: 0,
@@ -226,6 +232,8 @@ pub(super) fn recover(connection: &Connection, key: KeyId, found: &Recovered) ->
         outcome: Outcome::Broken,
         status: None,
         duration_ms: 0,
+        user: None,
+        client_held: None,
     })?;
     if added.is_none() {
         return Err(StoreError::damaged(format!("a new request's number {request} is in the ledger already")).into());

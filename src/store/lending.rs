@@ -7,7 +7,7 @@ use crate::pool::KeyId;
 use super::command::Command;
 use super::error::StoreError;
 use super::purse::Ask;
-use super::record::{Buried, Finding, Grant, Recovered, StaleLease};
+use super::record::{Buried, Finding, Grant, Holder, Recovered, StaleLease};
 use super::{Store, epochs, keys};
 
 impl Store {
@@ -20,28 +20,30 @@ impl Store {
         self.write(|reply| Command::SetLimits { id, limits: Box::new(limits), reply }).await
     }
 
-    /// A key's money, with everything that was booked before.
+    /// The money of a key or of a client's budget, with everything that was booked before.
     ///
     /// # Errors
     /// [`StoreError::NoSuchKey`], or [`StoreError::Unwritable`].
-    pub async fn purse(&self, id: KeyId) -> Result<PurseFigures, StoreError> {
-        self.write(|reply| Command::Purse { id, reply }).await
+    pub async fn purse(&self, holder: impl Into<Holder>) -> Result<PurseFigures, StoreError> {
+        let holder = holder.into();
+        self.write(|reply| Command::Purse { holder, reply }).await
     }
 
-    /// Lease some of a key's headroom on `day`: `want`, or what is left of it, but not less than `least`. What is granted is
+    /// Lease some of a holder's headroom on `day`: `want`, or what is left of it, but not less than `least`. What is granted is
     /// durable. In each window, what is settled (days to come included), in suspense and leased by anybody stays within the
-    /// cap. Of a key without caps everything is granted; of one with caps nothing while something is out that nobody can
+    /// cap. Without caps everything is granted; with caps nothing while something is out that nobody can
     /// bound. A process that was buried is granted nothing.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchKey`], or [`StoreError::Unwritable`]: nothing is granted then.
-    pub async fn draw(&self, key: KeyId, least: Usd, want: Usd, day: Day) -> Result<Grant, StoreError> {
-        self.write(|reply| Command::Draw { ask: Ask { key, least, want, day }, reply }).await
+    /// [`StoreError::NoSuchKey`], [`StoreError::NoSuchClient`], or [`StoreError::Unwritable`]: nothing is granted then.
+    pub async fn draw(&self, holder: impl Into<Holder>, least: Usd, want: Usd, day: Day) -> Result<Grant, StoreError> {
+        let ask = Ask { holder: holder.into(), least, want, day };
+        self.write(|reply| Command::Draw { ask, reply }).await
     }
 
     /// Give back what was leased and is not held. Never waits.
-    pub fn give_back(&self, key: KeyId, amount: Usd) {
-        self.shared.queue.give_back(key, amount);
+    pub fn give_back(&self, holder: impl Into<Holder>, amount: Usd) {
+        self.shared.queue.give_back(holder.into(), amount);
     }
 
     /// Note that a key is used without holds, so that its usage is compared should this process end without closing the

@@ -14,7 +14,9 @@
 //!
 //! Threads are started by [`Store::open`]: a process that daemonises must open it afterwards.
 
+mod allowance;
 mod books;
+mod budgets;
 mod cells;
 mod claim;
 mod clients;
@@ -48,6 +50,7 @@ mod schema;
 mod seal;
 mod signing;
 mod slot;
+mod spenders;
 mod start;
 mod stepped;
 mod summary;
@@ -74,10 +77,12 @@ pub use master_key::MasterKeyError;
 pub use open::{OpenEntry, Standing};
 pub use options::StoreOptions;
 pub use record::{
-    Buried, Finding, GenerationRecord, Grant, Imbalance, ImbalanceKind, Job, KeyTotals, Loaded, NewKey, PoolSpend,
-    Recovered, RolledUp, Settlement, StaleLease, StoredKey, Suspense, SuspenseSummary, TokenTotals, Totals,
+    Buried, Finding, GenerationRecord, Grant, Holder, Imbalance, ImbalanceKind, Job, KeyTotals, Loaded, NewKey,
+    PoolSpend, Recovered, Refused, RolledUp, Settlement, StaleLease, StoredKey, Suspense, SuspenseSummary, TokenTotals,
+    Totals,
 };
 pub use slot::Slot;
+pub use spenders::ClientSums;
 pub use stepped::Stepper;
 pub use writer::Fault;
 

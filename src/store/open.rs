@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::Store;
 use super::column;
 use super::error::StoreError;
-use super::query::{SUSPENSE, read_suspense};
+use super::query::{AFTER_SUSPENSE, SUSPENSE, read_suspense};
 use super::record::Suspense;
 
 /// An attempt whose cost is not known yet.
@@ -60,7 +60,7 @@ fn one(connection: &Connection, id: u64) -> Result<Option<Standing>, StoreError>
              WHERE s.entry = ?1"
         ))?
         .query_row((column::count(id),), |row| {
-            let is_open: bool = row.get(11)?;
+            let is_open: bool = row.get(AFTER_SUSPENSE)?;
             Ok(if is_open { Standing::Open(read_suspense(row)?) } else { Standing::Settled })
         })
         .optional()?;
@@ -81,6 +81,6 @@ fn is_rolled_up(connection: &Connection, id: u64) -> rusqlite::Result<bool> {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OpenEntry> {
-    let model: Option<String> = row.get(11)?;
+    let model: Option<String> = row.get(AFTER_SUSPENSE)?;
     Ok(OpenEntry { suspense: read_suspense(row)?, model: model.map(String::into_boxed_str) })
 }

@@ -1,4 +1,4 @@
-//! A key's money as the store knows it, and the one place where more of it is leased.
+//! The money of a key or of a client's budget as the store knows it, and the one place where more of it is leased.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,12 +14,13 @@ use super::epochs;
 use super::error::StoreError;
 use super::leases::Leases;
 use super::limits;
-use super::record::Grant;
+use super::record::{Grant, Holder};
+use super::{clients, spenders};
 
-/// How much of a key's headroom somebody wants.
+/// How much of a holder's headroom somebody wants.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
-    pub key: KeyId,
+    pub holder: Holder,
     /// Less than this is of no use.
     pub least: Usd,
     pub want: Usd,
@@ -29,8 +30,8 @@ pub(super) struct Ask {
 /// Lease headroom, when there is enough: whatever happens afterwards, in each window what is settled, in suspense and
 /// leased by anybody is then within the cap.
 pub(super) fn draw(connection: &Connection, leases: &mut Leases, ask: &Ask) -> Result<Grant, Failed> {
-    let caps = limits::caps(connection, ask.key)?.ok_or(StoreError::NoSuchKey(ask.key))?;
-    let mut figures = of_key(connection, ask.key, leases, ask.day)?;
+    let caps = caps_of(connection, ask.holder)?;
+    let mut figures = of_holder(connection, ask.holder, leases, ask.day)?;
     let want = ask.want.max(ask.least).max(Usd::ZERO);
     let amount = match room(&caps, &figures, ask.day) {
         _ if !epochs::is_alive(connection, leases.epoch())? => Usd::ZERO,
@@ -38,9 +39,32 @@ pub(super) fn draw(connection: &Connection, leases: &mut Leases, ask: &Ask) -> R
         Some(room) if room < ask.least => Usd::ZERO,
         Some(room) => want.min(room.max(Usd::ZERO)),
     };
-    leases.grant(ask.key, amount);
+    leases.grant(ask.holder, amount);
     figures.lease = figures.lease.saturating_add(amount);
     Ok(Grant { amount, figures })
+}
+
+/// The caps on a holder's money.
+pub(super) fn caps_of(connection: &Connection, holder: Holder) -> Result<Caps, Failed> {
+    match holder {
+        Holder::Key(key) => Ok(limits::caps(connection, key)?.ok_or(StoreError::NoSuchKey(key))?),
+        Holder::Spender(spender) => {
+            Ok(clients::caps(connection, spender)?.ok_or(StoreError::NoSuchClient(spender.client))?)
+        }
+    }
+}
+
+/// Everything about a holder's money.
+pub(super) fn of_holder(
+    connection: &Connection,
+    holder: Holder,
+    leases: &Leases,
+    today: Day,
+) -> rusqlite::Result<PurseFigures> {
+    match holder {
+        Holder::Key(key) => of_key(connection, key, leases, today),
+        Holder::Spender(spender) => spenders::figures(connection, spender, leases, today),
+    }
 }
 
 /// What may still be leased; `None` without caps. What nobody can bound leaves nothing.
@@ -62,7 +86,7 @@ fn room(caps: &Caps, figures: &PurseFigures, today: Day) -> Option<Usd> {
 }
 
 /// The first day that any window which holds `today` holds.
-fn first_day(today: Day) -> Day {
+pub(super) fn first_day(today: Day) -> Day {
     today.monday().min(today.first_of_month())
 }
 
@@ -106,7 +130,7 @@ fn days(connection: &Connection, key: KeyId, first: Day) -> rusqlite::Result<BTr
     rows.collect()
 }
 
-fn add_suspense(figures: &mut PurseFigures, held: Option<i64>) {
+pub(super) fn add_suspense(figures: &mut PurseFigures, held: Option<i64>) {
     match held {
         Some(held) => figures.suspense = figures.suspense.saturating_add(Usd::from_pico(held)),
         None => figures.suspense_unbounded = figures.suspense_unbounded.saturating_add(1),

@@ -123,7 +123,10 @@ pub(super) fn suspense_of(
 
 /// The columns of an entry in suspense, for [`read_suspense`]; more may stand behind them.
 pub(super) const SUSPENSE: &str = "s.entry, e.request, e.attempt, e.key, e.generation, e.endpoint, s.opened_at, s.tries, \
-     s.due_at, s.held, e.outcome";
+     s.due_at, s.held, e.outcome, e.client, e.user, e.client_held";
+
+/// The first column behind them.
+pub(super) const AFTER_SUSPENSE: usize = 14;
 
 pub(super) fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
     Ok(Suspense {
@@ -138,6 +141,7 @@ pub(super) fn read_suspense(row: &Row<'_>) -> rusqlite::Result<Suspense> {
         due_at: column::maybe_time(row, 8)?,
         held: row.get::<_, Option<i64>>(9)?.map(Usd::from_pico),
         outcome: column::outcome(row, 10)?,
+        client: column::maybe_charged(row, [11, 12, 13])?,
     })
 }
 

@@ -18,6 +18,7 @@ use crate::pool::{KeyId, KeyState};
 use super::command::Command;
 use super::error::StoreError;
 use super::intents::{Ticket, Which};
+use super::record::{Holder, Refused};
 use super::slot::{Slot, report_lost};
 use super::waiting::{Booking, Waiting, Work, WriterIs};
 
@@ -25,6 +26,9 @@ use super::waiting::{Booking, Waiting, Work, WriterIs};
 const COMMANDS_MAX: usize = 4096;
 /// So many entries are worth a commit of their own: the writer stops gathering.
 pub(super) const WORTH_A_COMMIT: usize = 512;
+
+/// Clients, days and reasons for which refusals wait to be written. Beyond it they are counted by the metrics only.
+const REFUSED_MAX: usize = 65_536;
 
 /// The way to the writer.
 #[derive(Debug)]
@@ -174,11 +178,24 @@ impl Queue {
     }
 
     /// Take what a process gives back off its lease.
-    pub(super) fn give_back(&self, key: KeyId, amount: Usd) {
+    pub(super) fn give_back(&self, holder: Holder, amount: Usd) {
         let mut waiting = self.lock();
-        let sum = waiting.returned.entry(key).or_default();
+        let sum = waiting.returned.entry(holder).or_default();
         *sum = sum.saturating_add(amount.max(Usd::ZERO));
         self.wake(waiting);
+    }
+
+    /// Count what was refused to a client.
+    pub(super) fn refused(&self, refused: Refused) {
+        let mut waiting = self.lock();
+        // Somebody who is refused all the time wakes nobody: it is written with what comes next, or within the second.
+        let is_first = waiting.refused.is_empty();
+        if waiting.refused.len() < REFUSED_MAX || waiting.refused.contains_key(&refused) {
+            *waiting.refused.entry(refused).or_default() += 1;
+        }
+        if is_first {
+            self.wake(waiting);
+        }
     }
 
     /// Hand a call to the writer; with it, in the same transaction, a key's new state.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::clients::{ClientId, SigningKey};
 use crate::clock::{Day, Timestamp};
-use crate::money::{Basis, GenerationId, Limits, Outcome, PurseFigures, RequestId, Tokens, UsageCheck, Usd};
+use crate::money::{
+    Basis, Charged, GenerationId, Limits, Outcome, PurseFigures, RequestId, Spender, Tokens, UsageCheck, Usd,
+};
 use crate::pool::{AccountId, KeyId, KeyState};
 use crate::secret::Credential;
 use crate::upstream::Endpoint;
@@ -62,6 +64,8 @@ pub struct Loaded {
     pub damaged: Vec<KeyId>,
     /// Every client whose key is not revoked, by id.
     pub clients: Vec<StoredClient>,
+    /// What their budgets are measured against, where anything was ever spent for them.
+    pub client_money: HashMap<ClientId, PurseFigures>,
     /// The keys that tokens are signed with, by id; never without one that signs.
     pub signing_keys: Vec<SigningKey>,
 }
@@ -149,6 +153,8 @@ pub struct Suspense {
     pub outcome: Outcome,
     /// The worst cost, which counts against the key's caps until the true one is known; `None` when nobody knows it.
     pub held: Option<Usd>,
+    /// The client, and what counts against its budgets until then.
+    pub client: Option<Charged>,
     /// The attempt's end: the day it falls on is the day its cost belongs to.
     pub opened_at: Timestamp,
     /// Lookups that were in vain so far.
@@ -229,12 +235,44 @@ pub struct Job {
     pub at: Timestamp,
 }
 
-/// What was leased of a key's headroom.
+/// Whose money is leased: what a donor's caps leave of a key's, or what a client's budgets leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A key.
+    Key(KeyId),
+    /// A client or one of its users.
+    Spender(Spender),
+}
+
+impl From<KeyId> for Holder {
+    fn from(key: KeyId) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<Spender> for Holder {
+    fn from(spender: Spender) -> Self {
+        Self::Spender(spender)
+    }
+}
+
+/// A kind of refusal, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    /// To whom.
+    pub spender: Spender,
+    /// When.
+    pub day: Day,
+    /// Why, by its stable name.
+    pub reason: &'static str,
+}
+
+/// What was leased of somebody's headroom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// How much; zero when not even the least that was asked for is left.
     pub amount: Usd,
-    /// The key's money with it.
+    /// Their money with it.
     pub figures: PurseFigures,
 }
 
@@ -307,7 +345,7 @@ pub struct Imbalance {
     pub kind: ImbalanceKind,
     /// The day, or `None` for the key's figures of all time and for its chain.
     pub day: Option<Day>,
-    /// The key; 0 is the whole pool.
+    /// The key; 0 is the whole pool, or a client of it.
     pub key: KeyId,
     /// What is on record.
     pub recorded: Usd,
@@ -330,6 +368,8 @@ pub enum ImbalanceKind {
     Sum,
     /// A sum by day, key and model.
     Models,
+    /// A sum by day and client.
+    Clients,
     /// The chain through the key's lines: one was changed, added, moved or removed by somebody else than potluck.
     Chain {
         /// The first line that does not follow; `None` when the last ones are gone.

@@ -18,9 +18,10 @@ use super::{cells, column};
 
 /// The columns that the chain is made over, in its order. Never change one's place.
 pub(super) const COLUMNS: &str = "id, kind, request, attempt, opens, at, day, key, account, client, endpoint, model, \
-     generation, prompt, completion, cached, reasoning, pico, byok, held, basis, outcome, status, duration_ms";
+     generation, prompt, completion, cached, reasoning, pico, byok, held, basis, outcome, status, duration_ms, user, \
+     client_held";
 /// How many they are.
-pub(super) const WIDTH: usize = 24;
+pub(super) const WIDTH: usize = 26;
 
 /// A chain value.
 pub(super) type Link = [u8; 32];
@@ -54,6 +55,8 @@ pub(super) struct Line<'a> {
     pub outcome: Outcome,
     pub status: Option<u16>,
     pub duration_ms: u32,
+    pub user: Option<u32>,
+    pub client_held: Option<i64>,
 }
 
 impl<'a> Line<'a> {
@@ -86,6 +89,8 @@ impl<'a> Line<'a> {
             text(Some(self.outcome.name())),
             int(self.status.map(i64::from)),
             ValueRef::Integer(self.duration_ms.into()),
+            int(self.user.map(i64::from)),
+            int(self.client_held),
         ]
     }
 
@@ -116,6 +121,8 @@ impl<'a> Line<'a> {
             outcome: Outcome::from_name(row.get_ref(21)?.as_str()?).ok_or_else(|| column::odd(21, "an outcome"))?,
             status: row.get(22)?,
             duration_ms: row.get(23)?,
+            user: row.get(24)?,
+            client_held: row.get(25)?,
         })
     }
 }
@@ -150,9 +157,10 @@ pub(super) fn link_of_row(room: &mut Vec<u8>, previous: &Link, row: &Row<'_>) ->
 }
 
 const INSERT: &str = "INSERT INTO entries (id, kind, request, attempt, opens, at, day, key, account, client, endpoint, \
-     model, generation, prompt, completion, cached, reasoning, pico, byok, held, basis, outcome, status, duration_ms, chain) \
+     model, generation, prompt, completion, cached, reasoning, pico, byok, held, basis, outcome, status, duration_ms, user, \
+     client_held, chain) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, \
-     ?24, ?25) ON CONFLICT (request, attempt, kind) DO NOTHING";
+     ?24, ?25, ?26, ?27) ON CONFLICT (request, attempt, kind) DO NOTHING";
 
 /// The ends of the chains that a transaction adds to.
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ use super::seal::Sealer;
 use super::stepped::Stepper;
 use super::verify::verify;
 use super::writer::{Kept, Writer};
-use super::{Shared, Store, Threads, clients, epochs, keys, schema, signing};
+use super::{Shared, Store, Threads, clients, epochs, keys, schema, signing, spenders};
 
 pub(super) fn open(database: Database, options: StoreOptions, clock: &Clock) -> Result<(Store, Loaded), StoreError> {
     let (writer, loaded, hasher) = begin(&database, &options, clock)?;
@@ -73,6 +73,7 @@ fn begin(
     let (sealer, hasher) = unlock(&connection, options)?;
     let mut loaded = keys::load(&connection, &sealer, clock.now().day())?;
     loaded.clients = clients::load(&connection)?;
+    loaded.client_money = spenders::of_all(&connection, clock.now().day())?;
     loaded.signing_keys = signing::load_or_make(&mut connection, &sealer, clock.now())?;
     // Only now: what cannot be opened must leave nothing behind that somebody would have to look after.
     let epoch = epochs::begin(&connection, clock.now()).map_err(|error| StoreError::unwritable(&error))?;
@@ -198,6 +199,9 @@ fn report_imbalance(found: &Imbalance) {
         }
         ImbalanceKind::Models => {
             tracing::error!(day, %key, %recorded, %recomputed, "the sums by model of this day do not balance");
+        }
+        ImbalanceKind::Clients => {
+            tracing::error!(day, %recorded, %recomputed, "the sums by client of this day do not balance");
         }
         ImbalanceKind::Chain { line } => {
             tracing::error!(%key, line, "somebody has changed this key's lines of the ledger");

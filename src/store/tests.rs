@@ -1,5 +1,6 @@
 //! Whole stores, on real files.
 
+mod budgets;
 mod caps;
 mod chain;
 mod durability;

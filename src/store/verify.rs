@@ -14,10 +14,11 @@ use crate::pool::KeyId;
 use super::cells::{Cell, Place, Table};
 use super::column;
 use super::error::StoreError;
-use super::figures::{Figures, Tally};
+use super::figures::{Figures, POOL, Tally};
 use super::links::Links;
 use super::record::{Imbalance, ImbalanceKind};
 use super::row::{COLUMNS, Line, unchained_until};
+use super::spenders::ClientFigures;
 
 /// Lines looked at in one read transaction, some tenths of a second: while one is open, the log cannot be emptied. Few in
 /// tests, so that each of them crosses the border.
@@ -116,6 +117,8 @@ fn differences(
     if unchained_until(connection)?.is_some() {
         let models = |place: &Place| (ImbalanceKind::Models, Some(place.day), place.key);
         compare(&cells(connection, Table::DayModels, day)?, tally.cells(), models, &mut found);
+        let clients = |(_, day): &(u32, Day)| (ImbalanceKind::Clients, Some(*day), POOL);
+        compare(&recorded_clients(connection, day)?, &tally.by_client(), clients, &mut found);
     }
     // Many models of a key may be off on a day: that is told once.
     found.dedup_by_key(|found| (found.kind, found.day, found.key));
@@ -184,6 +187,19 @@ fn recorded_days(connection: &Connection, day: Option<Day>) -> Result<BTreeMap<(
     rows.map(|row| row.map_err(StoreError::from)).collect()
 }
 
+fn recorded_clients(
+    connection: &Connection,
+    day: Option<Day>,
+) -> Result<BTreeMap<(u32, Day), ClientFigures>, StoreError> {
+    let mut sums = connection.prepare(
+        "SELECT client, day, requests, attempts, prompt, completion, cached, reasoning, pico FROM client_days \
+         WHERE user = 0 AND day BETWEEN ?1 AND ?2",
+    )?;
+    let rows = sums
+        .query_map(span(day), |row| Ok(((row.get(0)?, Day::from_number(row.get(1)?)), ClientFigures::read(row, 2)?)))?;
+    rows.map(|row| row.map_err(StoreError::from)).collect()
+}
+
 fn recorded_keys(connection: &Connection) -> Result<BTreeMap<KeyId, Figures>, StoreError> {
     let mut sums = connection.prepare(
         "SELECT key, requests, answered, failed_inside, key_refused, refused, unreachable, broken, client_gone, \
@@ -201,6 +217,12 @@ trait Amount: Copy + Default + PartialEq {
 impl Amount for Figures {
     fn amount(&self) -> Usd {
         self.spent()
+    }
+}
+
+impl Amount for ClientFigures {
+    fn amount(&self) -> Usd {
+        Usd::from_pico(self.pico())
     }
 }
 

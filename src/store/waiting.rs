@@ -9,6 +9,7 @@ use crate::pool::{KeyId, KeyState};
 use super::command::Command;
 use super::intents::{Intended, Intents, Which, Written};
 use super::queue::WORTH_A_COMMIT;
+use super::record::{Holder, Refused};
 
 /// The queue's contents.
 #[derive(Debug, Default)]
@@ -19,7 +20,9 @@ pub(super) struct Waiting {
     pub forgotten: Vec<(RequestId, u16)>,
     pub states: HashMap<KeyId, KeyState>,
     /// Leases that are given back.
-    pub returned: HashMap<KeyId, Usd>,
+    pub returned: HashMap<Holder, Usd>,
+    /// What was refused to clients.
+    pub refused: HashMap<Refused, u64>,
     pub commands: Vec<Command>,
     pub writer: WriterIs,
     /// Why the last failed commit failed.
@@ -54,7 +57,9 @@ pub(super) struct Work {
     pub entries: Vec<Booking>,
     pub forgotten: Vec<(RequestId, u16)>,
     pub states: HashMap<KeyId, KeyState>,
-    pub returned: HashMap<KeyId, Usd>,
+    pub returned: HashMap<Holder, Usd>,
+    /// What was refused to clients.
+    pub refused: HashMap<Refused, u64>,
     pub commands: Vec<Command>,
 }
 
@@ -65,6 +70,7 @@ impl Waiting {
             && self.forgotten.is_empty()
             && self.states.is_empty()
             && self.returned.is_empty()
+            && self.refused.is_empty()
             && self.commands.is_empty()
     }
 
@@ -77,6 +83,7 @@ impl Waiting {
             forgotten: std::mem::take(&mut self.forgotten),
             states: std::mem::take(&mut self.states),
             returned: std::mem::take(&mut self.returned),
+            refused: std::mem::take(&mut self.refused),
             commands: std::mem::take(&mut self.commands),
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::clock::{Clock, Tick};
-use crate::money::{RequestId, Usd};
+use crate::money::{Charged, RequestId, Usd};
 use crate::pool::{KeyId, KeyState};
 
 use super::command::{Answer, Command, Desk};
@@ -24,11 +24,12 @@ use super::error::StoreError;
 use super::intents::Intended;
 use super::leases::Leases;
 use super::queue::{Patience, Queue};
+use super::record::{Holder, Refused};
 use super::reserve::Reserve;
 use super::seal::Sealer;
 use super::slot::report_lost;
 use super::waiting::{Booking, Work};
-use super::{epochs, intents, keys, ledger};
+use super::{epochs, intents, keys, ledger, spenders};
 
 /// Pauses between tries of a failed commit: each twice the one before.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -70,7 +71,8 @@ pub(super) struct Kept {
     entries: Vec<Booking>,
     forgotten: Vec<(RequestId, u16)>,
     states: HashMap<KeyId, KeyState>,
-    returned: HashMap<KeyId, Usd>,
+    returned: HashMap<Holder, Usd>,
+    refused: HashMap<Refused, u64>,
     /// Something was deleted and its bytes may still stand in the log.
     wipe: bool,
     /// The pause before the next try, while commits fail.
@@ -246,27 +248,29 @@ impl Writer {
 impl Kept {
     /// Take work in; the commands are the caller's, who does not keep them.
     fn add(&mut self, work: Work) -> Vec<Command> {
-        let Work { intents, entries, forgotten, states, returned, commands } = work;
+        let Work { intents, entries, forgotten, states, returned, refused, commands } = work;
         self.intents.extend(intents);
         self.entries.extend(entries);
         self.forgotten.extend(forgotten);
         // A newer state of a key replaces one that could not be written.
         self.states.extend(states);
-        for (key, amount) in returned {
-            let sum = self.returned.entry(key).or_default();
+        for (holder, amount) in returned {
+            let sum = self.returned.entry(holder).or_default();
             *sum = sum.saturating_add(amount);
         }
+        refused.into_iter().for_each(|(refused, count)| *self.refused.entry(refused).or_default() += count);
         commands
     }
 
     /// Whether there is nothing to write or to see to.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { intents, entries, forgotten, states, returned, wipe, pause } = self;
+        let Self { intents, entries, forgotten, states, returned, refused, wipe, pause } = self;
         intents.is_empty()
             && entries.is_empty()
             && forgotten.is_empty()
             && states.is_empty()
             && returned.is_empty()
+            && refused.is_empty()
             && !wipe
             && pause.is_none()
     }
@@ -283,8 +287,14 @@ impl Kept {
         }
         for Booking { entry, .. } in &self.entries {
             leases.take_off(entry.key, entry.held.unwrap_or_default());
+            if let Some(charged @ Charged { held: Some(held), .. }) = entry.client {
+                charged.spenders().for_each(|spender| leases.take_off(spender, held));
+            }
         }
-        self.returned.iter().for_each(|(key, amount)| leases.take_off(*key, *amount));
+        self.returned.iter().for_each(|(holder, amount)| leases.take_off(*holder, *amount));
+        for (Refused { spender, day, reason }, count) in &self.refused {
+            spenders::refused(connection, *spender, *day, reason, *count)?;
+        }
         for (key, state) in &self.states {
             keys::save_state(connection, *key, state)?;
         }
@@ -303,6 +313,7 @@ impl Kept {
         self.forgotten.clear();
         self.states.clear();
         self.returned.clear();
+        self.refused.clear();
         self.pause = None;
     }
 }

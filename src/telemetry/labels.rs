@@ -1,6 +1,6 @@
 //! The closed label sets of the metrics. A label value never comes from outside.
 
-use crate::clients::Rejection;
+use crate::clients::{Rejection, Shortage};
 use crate::upstream::{Endpoint, Reason};
 
 /// How a client's request ended, as its client saw it. The attempts behind it have outcomes of their own.
@@ -65,13 +65,25 @@ pub enum ClientRefusal {
     Guessing,
     /// The client may not ask for that model.
     Model,
-    /// The client has as many requests under way as it may.
+    /// The client, or its user, has as many requests under way as it may.
     Busy,
+    /// Too many requests in this minute.
+    Requests,
+    /// Too many tokens in this minute.
+    Tokens,
+    /// Its budgets leave nothing.
+    Spent,
+    /// Its budgets leave less than the request may cost.
+    TooDear,
+    /// What its budgets leave is held for its requests under way.
+    Held,
+    /// It has a budget, and nobody can say what the request may cost.
+    Unbounded,
 }
 
 impl ClientRefusal {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Missing,
         Self::Malformed,
         Self::Unknown,
@@ -80,6 +92,12 @@ impl ClientRefusal {
         Self::Guessing,
         Self::Model,
         Self::Busy,
+        Self::Requests,
+        Self::Tokens,
+        Self::Spent,
+        Self::TooDear,
+        Self::Held,
+        Self::Unbounded,
     ];
 
     /// The label value.
@@ -93,6 +111,26 @@ impl ClientRefusal {
             Self::Guessing => "guessing",
             Self::Model => "model",
             Self::Busy => "busy",
+            Self::Requests => "requests_per_minute",
+            Self::Tokens => "tokens_per_minute",
+            Self::Spent => "budget_spent",
+            Self::TooDear => "budget_too_small",
+            Self::Held => "budget_held",
+            Self::Unbounded => "cost_unbounded",
+        }
+    }
+}
+
+impl From<Shortage> for ClientRefusal {
+    fn from(of: Shortage) -> Self {
+        match of {
+            Shortage::Busy => Self::Busy,
+            Shortage::Requests(_) => Self::Requests,
+            Shortage::Tokens(_) => Self::Tokens,
+            Shortage::Spent { .. } => Self::Spent,
+            Shortage::TooDear { .. } => Self::TooDear,
+            Shortage::Held => Self::Held,
+            Shortage::Unbounded => Self::Unbounded,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The metrics: every one is a field of [`Metrics`], with its meaning.
 
+mod clients;
 mod observe;
 
 use std::collections::HashMap;
@@ -8,12 +9,13 @@ use std::sync::{OnceLock, RwLock};
 
 use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use crate::money::{ClientId, Outcome, Tokens, Usd};
+use crate::money::{Outcome, Tokens, Usd};
 use crate::pool::{Health, KeyId};
 use crate::upstream::{Endpoint, Reason};
 
 use super::families::{Grid, Maker};
-use super::labels::{ClientRefusal, RequestOutcome, StatusClass, reason_name};
+use super::labels::{RequestOutcome, StatusClass, reason_name};
+pub use clients::ClientMetrics;
 
 /// Seconds until a first byte or the end of an answer: 5 ms to 30 min, the longest a request may take by default.
 const ANSWER_BUCKETS: &[f64] =
@@ -25,7 +27,7 @@ const ADDED_BUCKETS: &[f64] =
 /// Everything potluck counts, in a registry of its own, so that two potlucks in one process do not meet.
 ///
 /// Label values come from closed sets; the `key` label is a [`KeyId`], and its series end when the key is removed; so is the
-/// `client` label a [`ClientId`], whose series ends when it is revoked.
+/// `client` label a [`ClientId`](crate::money::ClientId), whose series end when it is revoked.
 /// Money here is a float, good for graphs: the ledger is the truth.
 #[derive(Debug)]
 pub struct Metrics {
@@ -46,12 +48,8 @@ pub struct Metrics {
     elsewhere_usd: GaugeVec,
     /// The four above for each key in the pool, found once.
     keys: RwLock<HashMap<KeyId, KeySeries>>,
-    /// `potluck_client_requests_total{client}`: requests that were let in with a client's key or token.
-    client_requests: IntCounterVec,
-    /// The one above for each client there is, made at its first use.
-    clients: RwLock<HashMap<ClientId, OnceLock<IntCounter>>>,
-    /// `potluck_client_refusals_total{reason}`: requests refused for who sent them.
-    client_refusals: [IntCounter; ClientRefusal::ALL.len()],
+    /// What is counted for clients.
+    clients: ClientMetrics,
     /// `potluck_suspense_settled_total`: unknown costs that were found later.
     suspense_settled: IntCounter,
     /// `potluck_tokens_total{kind}`: tokens the upstream reported.
@@ -211,18 +209,7 @@ impl Metrics {
                 "key",
             ),
             keys: RwLock::default(),
-            client_requests: make.counters(
-                "potluck_client_requests_total",
-                "Requests that were let in with a client's key or token, by client.",
-                "client",
-            ),
-            clients: RwLock::default(),
-            client_refusals: make.row(
-                "potluck_client_refusals_total",
-                "Requests that were refused for who sent them, or for what that client may do.",
-                "reason",
-                ClientRefusal::ALL.map(ClientRefusal::name),
-            ),
+            clients: ClientMetrics::new(&make),
             tokens: make.row(
                 "potluck_tokens_total",
                 "Tokens the upstream reported; cached are part of prompt, reasoning of completion.",

@@ -17,7 +17,7 @@ pub use blame::{Answer, Next, Reason, Verdict, is_openrouters, judge, judge_insi
 pub use endpoint::{Dialect, Endpoint};
 pub use headers::{CORS, PREFLIGHT, client_response_header, upstream_request_headers};
 pub use models::{MODELS_TARGET, NoModels, parse_models, parse_providers, providers_target};
-pub use refusal::{Refusal, RenderedRefusal, render};
+pub use refusal::{RateLimit, Refusal, RenderedRefusal, render};
 pub use request::{
     BadRequest, BodyFault, FIELD_MAX_BYTES, RequestFacts, Spending, clamp_max_tokens, read_request,
     read_request_and_spending,

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use crate::clients::Shortage;
 use crate::clients::routing::NoModel;
 use crate::clock::Timestamp;
 use crate::money::{GenerationId, Unbounded};
 use crate::pool::NoKey;
 
 use super::{BadRequest, Dialect, RouteRefusal};
+
+mod client;
 
 /// A refusal or failure of potluck's own. Each has a status, a stable code and a message that names the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +46,24 @@ pub enum Refusal {
     },
     /// The client may not ask for this model, or for one that it may end up with instead.
     ClientModel,
-    /// The client has as many requests under way as it may.
-    ClientBusy,
+    /// The client, or one of its users, has used what it may.
+    ClientShort {
+        /// What of.
+        of: Shortage,
+        /// It is the user's share of it, not the client's.
+        user: bool,
+        /// How many output tokens what is left of the budget allows, where tokens decide.
+        affordable: Option<u64>,
+        /// The time of this answer.
+        now: Timestamp,
+    },
+    /// The client has a budget, and nobody can say what the request may cost.
+    ClientUnbounded(Unbounded),
+    /// The client has named as many users as it may.
+    TooManyUsers {
+        /// So many.
+        most: usize,
+    },
     /// What is wrong with the body of a call for a token.
     TokenAsk(&'static str),
     /// Keys were tried and refused until the bound on attempts was reached.
@@ -90,6 +109,17 @@ pub enum Refusal {
     JobKeyUnwell,
 }
 
+/// What `X-RateLimit-*` say, as OpenRouter's do (`openrouter-api.md` 6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// `X-RateLimit-Limit`: so much a minute.
+    pub limit: u32,
+    /// `X-RateLimit-Remaining`: what is left just now.
+    pub remaining: u64,
+    /// `X-RateLimit-Reset`: when there is enough for this request, in milliseconds since 1970.
+    pub reset: Timestamp,
+}
+
 /// A refusal as it goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedRefusal {
@@ -99,6 +129,8 @@ pub struct RenderedRefusal {
     pub retry_after_s: Option<u64>,
     /// `Allow`, with a 405.
     pub allow: Option<&'static str>,
+    /// `X-RateLimit-*`, with a 429 for a rate.
+    pub rate: Option<RateLimit>,
     /// JSON.
     pub body: Vec<u8>,
 }
@@ -114,7 +146,12 @@ impl Refusal {
         match self {
             Self::ClientKey => 401,
             Self::ClientModel => 403,
-            Self::ClientBusy | Self::Guessing { .. } => 429,
+            Self::ClientShort { of: Shortage::Spent { .. } | Shortage::TooDear { .. }, .. } => 402,
+            Self::ClientShort { of: Shortage::Unbounded, .. } => 400,
+            Self::ClientShort { .. } | Self::Guessing { .. } => 429,
+            Self::ClientUnbounded(why) if why.is_passing() => 503,
+            Self::ClientUnbounded(_) => 400,
+            Self::TooManyUsers { .. } => 403,
             Self::TokenAsk(_) => 400,
             Self::Route(RouteRefusal::Method { .. }) => 405,
             Self::Route(RouteRefusal::Blocked(_)) => 403,
@@ -165,7 +202,10 @@ impl Refusal {
             Self::ClientKey => "invalid_api_key",
             Self::Guessing { .. } => "too_many_wrong_keys",
             Self::ClientModel => "client_model_not_allowed",
-            Self::ClientBusy => "client_busy",
+            Self::ClientShort { of, .. } => client::code(*of),
+            Self::ClientUnbounded(why) if why.is_passing() => "prices_unknown",
+            Self::ClientUnbounded(_) => "cost_unbounded",
+            Self::TooManyUsers { .. } => "too_many_users",
             Self::TokenAsk(_) => "bad_token_request",
             Self::OutOfAttempts => "out_of_attempts",
             Self::Route(RouteRefusal::NotFound) => "not_found",
@@ -219,7 +259,13 @@ impl Refusal {
             Self::ClientModel => {
                 "this client key may not be used for this model, or for one of the fallbacks: choose another"
             }
-            Self::ClientBusy => "this client key has as many requests under way as it may: try again in a moment",
+            Self::ClientShort { of, user, affordable, .. } => return client::message(*of, *user, *affordable).into(),
+            Self::ClientUnbounded(why) => {
+                return format!("this client key has a budget, and this request's cost has no bound: {why}").into();
+            }
+            Self::TooManyUsers { most } => {
+                return format!("this client key has named {most} users, which is as many as it may").into();
+            }
             Self::TokenAsk(what) => what,
             Self::OutOfAttempts => "the keys that were tried could not serve this request: try again",
             Self::BodyBudget => "too many large requests at once: try again in a moment",
@@ -245,10 +291,22 @@ impl Refusal {
             Self::NoKey { until, now, .. } => {
                 until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
             }
-            Self::BodyBudget | Self::LedgerFull | Self::ClientBusy => Some(BUSY_RETRY_S),
+            Self::BodyBudget | Self::LedgerFull => Some(BUSY_RETRY_S),
+            Self::ClientShort { of, now, .. } => client::retry_after_s(*of, *now),
+            Self::ClientUnbounded(why) if why.is_passing() => Some(UPSTREAM_RETRY_S),
             Self::Guessing { retry_after_s } => Some(*retry_after_s),
             Self::UpstreamUnreachable => Some(UPSTREAM_RETRY_S),
             Self::Unbounded(why) if why.is_passing() => Some(UPSTREAM_RETRY_S),
+            _ => None,
+        }
+    }
+
+    /// `X-RateLimit-*`, where a rate is the reason.
+    pub const fn rate(&self) -> Option<RateLimit> {
+        match self {
+            Self::ClientShort { of: Shortage::Requests(dry) | Shortage::Tokens(dry), .. } => {
+                Some(RateLimit { limit: dry.per_minute, remaining: dry.left, reset: dry.until })
+            }
             _ => None,
         }
     }
@@ -335,6 +393,7 @@ pub fn render(refusal: &Refusal, dialect: Dialect) -> RenderedRefusal {
         status: refusal.status(),
         retry_after_s: refusal.retry_after_s(),
         allow: refusal.allow(),
+        rate: refusal.rate(),
         body: body.to_string().into_bytes(),
     }
 }
@@ -344,13 +403,22 @@ fn chat(refusal: &Refusal) -> Value {
     if matches!(refusal, Refusal::GenerationNotFound(_)) {
         return json!({"error": {"message": refusal.message(), "code": refusal.status()}});
     }
-    if let Refusal::TooDear { asked, affordable } = refusal {
-        let metadata = json!({
+    let payment = match refusal {
+        Refusal::TooDear { asked, affordable } => Some(json!({
             "error_type": "payment_required",
             "reason": refusal.code(),
             "requested_tokens": asked,
             "affordable_tokens": affordable,
-        });
+        })),
+        Refusal::ClientShort { of, affordable, .. } if refusal.status() == 402 => Some(json!({
+            "error_type": "payment_required",
+            "reason": refusal.code(),
+            "affordable_tokens": affordable,
+            "reset_at": client::reset(*of).map(|at| at.to_string()),
+        })),
+        _ => None,
+    };
+    if let Some(metadata) = payment {
         return json!({"error": {"message": refusal.message(), "code": refusal.status(), "metadata": metadata}});
     }
     let kind = match refusal.status() {

@@ -8,6 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::clients::Standing;
 
+use super::{CapAnswer, KeyCaps, TokenSums};
+
 /// A client, without its key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -32,10 +34,51 @@ pub struct ClientAnswer {
     pub revoked_at: Option<String>,
     /// The models it may ask for; all when there is none.
     pub models: Vec<String>,
+    /// Its budgets, and how far they are used up; none when the list is empty.
+    pub budgets: Vec<CapAnswer>,
+    /// Worst costs of its requests under way.
+    #[schema(example = "$0.1250")]
+    pub held: String,
+    /// Worst costs of its requests whose cost is being looked up.
+    pub suspense_most: String,
+    /// Set aside in advance of its budgets, or lost with a process and not accounted for yet.
+    pub stranded: String,
+    /// The most requests in a minute.
+    pub requests_per_minute: Option<u32>,
+    /// The most tokens in a minute.
+    pub tokens_per_minute: Option<u32>,
     /// The most requests at a time.
     pub concurrency: Option<u32>,
+    /// What each of its users may use.
+    pub per_user: UserAllowance,
     /// Requests under way.
     pub in_flight: u32,
+    /// Requests so far.
+    pub requests: u64,
+    /// Requests that were refused for what it may use.
+    pub refused: u64,
+    /// Tokens so far.
+    pub tokens: TokenSums,
+    /// Spent on this UTC day, as the upstream billed it.
+    #[schema(example = "$0.0123")]
+    pub spent_today: String,
+    /// Spent so far.
+    #[schema(example = "$1.2345")]
+    pub spent_total: String,
+}
+
+/// What each of a client's users may use; `null` is as much as the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserAllowance {
+    /// The most that may be spent in each window.
+    pub budgets: KeyCaps,
+    /// The most requests in a minute.
+    pub requests_per_minute: Option<u32>,
+    /// The most tokens in a minute.
+    pub tokens_per_minute: Option<u32>,
+    /// The most requests at a time.
+    pub concurrency: Option<u32>,
 }
 
 /// `GET /clients`

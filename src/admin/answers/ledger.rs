@@ -147,7 +147,7 @@ pub struct LedgerSums {
 }
 
 /// Sums of token counts.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenSums {
     /// Input, cached included.
     pub prompt: u64,

@@ -1,26 +1,72 @@
 //! The bodies of writes about clients.
 
-use utoipa::ToSchema;
+use std::borrow::Cow;
 
-use crate::clients::Terms;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::clients::{Allowance, Terms};
 use crate::clock::Timestamp;
 use crate::money::{ClientId, ModelGlobs};
 
+use super::super::allowance::AllowanceWord;
 use super::super::fields::{Fields, Said};
-use super::super::limits::{CONCURRENCY, EXPIRES_AT, MODELS, patterns, to_come};
+use super::super::limits::{CapsWord, EXPIRES_AT, MODELS, patterns, to_come};
 use super::super::refused::Refused;
 use super::super::text::{self, NAME_MAX_CHARS, NOTE_MAX_CHARS};
 
 const NAME: &str = "a name of at most 100 printable characters, which does not look like a key";
 const NOTE: &str = "a text of at most 300 printable characters, which does not look like a key";
 
-/// `POST /clients`: somebody who may use the pool.
-#[derive(Debug, PartialEq, Eq, ToSchema)]
+/// `POST /clients`: somebody who may use the pool. What `PATCH` may say, with a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) struct ClientOffer(ClientChange);
+
+impl PartialSchema for ClientOffer {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = ClientChange::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.description = Some("Somebody who may use the pool.".to_owned());
+            object.required.push("name".to_owned());
+        }
+        schema
+    }
+}
+
+impl ToSchema for ClientOffer {
+    fn name() -> Cow<'static, str> {
+        "ClientOffer".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ClientChange::schemas(schemas);
+    }
+}
+
+impl ClientOffer {
+    pub(in super::super) fn read(body: &[u8], now: Timestamp) -> Result<Self, Refused> {
+        let offer = ClientChange::read_any(body, now)?;
+        match offer.name {
+            Said::Set(_) => Ok(Self(offer)),
+            Said::Nothing | Said::Lift => Err(Refused::Missing { field: "name" }),
+        }
+    }
+
+    pub(in super::super) fn into_terms(self) -> Terms {
+        let mut terms = Terms::default();
+        self.0.apply(&mut terms);
+        terms
+    }
+}
+
+/// `PATCH /clients/{id}`: what is to be different about a client. What is not named stays as it is, and `null` lifts it.
+#[derive(Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub(in super::super) struct ClientOffer {
+pub(in super::super) struct ClientChange {
     /// Its name: up to 100 printable characters.
-    #[schema(max_length = 100, example = "ann")]
-    name: String,
+    #[schema(value_type = String, required = false, max_length = 100, example = "ann")]
+    name: Said<String>,
     /// A note about it: up to 300 printable characters.
     #[schema(value_type = Option<String>, max_length = 300)]
     note: Said<String>,
@@ -31,47 +77,21 @@ pub(in super::super) struct ClientOffer {
     /// is empty.
     #[schema(value_type = Option<Vec<String>>, max_items = 64, example = json!(["openai/*"]))]
     models: Said<Vec<String>>,
+    /// The most that may be spent for it in each window, in dollars; all of them hold at once. `null` lifts all.
+    #[schema(value_type = Option<CapsWord>)]
+    budgets: Said<CapsWord>,
+    /// The most requests in a minute; as many may come at once.
+    #[schema(value_type = Option<u32>, minimum = 1, example = 60)]
+    requests_per_minute: Said<u32>,
+    /// The most tokens in a minute, of prompts and answers together; as many may come at once.
+    #[schema(value_type = Option<u32>, minimum = 1, example = 100_000)]
+    tokens_per_minute: Said<u32>,
     /// The most requests at a time.
     #[schema(value_type = Option<u32>, minimum = 1, example = 4)]
     concurrency: Said<u32>,
-}
-
-impl ClientOffer {
-    pub(in super::super) fn read(body: &[u8], now: Timestamp) -> Result<Self, Refused> {
-        let ClientChange { name, note, expires_at, models, concurrency } = ClientChange::read_any(body, now)?;
-        match name {
-            Said::Set(name) => Ok(Self { name, note, expires_at, models, concurrency }),
-            Said::Nothing | Said::Lift => Err(Refused::Missing { field: "name" }),
-        }
-    }
-
-    pub(in super::super) fn into_terms(self) -> Terms {
-        let Self { name, note, expires_at, models, concurrency } = self;
-        let mut terms = Terms::default();
-        ClientChange { name: Said::Set(name), note, expires_at, models, concurrency }.apply(&mut terms);
-        terms
-    }
-}
-
-/// `PATCH /clients/{id}`: what is to be different about a client. What is not named stays as it is, and `null` lifts it.
-#[derive(Debug, Default, PartialEq, Eq, ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(in super::super) struct ClientChange {
-    /// As in `POST /clients`.
-    #[schema(value_type = String, required = false, max_length = 100)]
-    name: Said<String>,
-    /// As in `POST /clients`.
-    #[schema(value_type = Option<String>, max_length = 300)]
-    note: Said<String>,
-    /// As in `POST /clients`.
-    #[schema(value_type = Option<String>, example = "2027-01-01T00:00:00Z")]
-    expires_at: Said<Timestamp>,
-    /// As in `POST /clients`.
-    #[schema(value_type = Option<Vec<String>>, max_items = 64, example = json!(["openai/*"]))]
-    models: Said<Vec<String>>,
-    /// As in `POST /clients`.
-    #[schema(value_type = Option<u32>, minimum = 1, example = 4)]
-    concurrency: Said<u32>,
+    /// What each of its users may use, of those that it names in `POST /auth/token`. `null` lifts all of it.
+    #[schema(value_type = Option<AllowanceWord>)]
+    per_user: Said<AllowanceWord>,
 }
 
 impl ClientChange {
@@ -88,12 +108,18 @@ impl ClientChange {
 
     fn read_any(body: &[u8], now: Timestamp) -> Result<Self, Refused> {
         let mut fields = Fields::parse(body)?;
+        let AllowanceWord { budgets, requests_per_minute, tokens_per_minute, concurrency } =
+            AllowanceWord::of_client(&mut fields)?;
         let change = Self {
             name: fields.said("name", NAME, |json| text_within(json, NAME_MAX_CHARS))?,
             note: fields.said("note", NOTE, |json| text_within(json, NOTE_MAX_CHARS))?,
             expires_at: fields.said("expiresAt", EXPIRES_AT, |json| to_come(json, now))?,
             models: fields.said("models", MODELS, patterns)?,
-            concurrency: fields.said("concurrency", CONCURRENCY, |json| json.parse().ok().filter(|n| *n > 0))?,
+            budgets,
+            requests_per_minute,
+            tokens_per_minute,
+            concurrency,
+            per_user: AllowanceWord::of_user(&mut fields)?,
         };
         fields.finish()?;
         Ok(change)
@@ -101,7 +127,8 @@ impl ClientChange {
 
     /// Do so.
     pub(in super::super) fn apply(self, terms: &mut Terms) {
-        let Self { name, note, expires_at, models, concurrency } = self;
+        let Self { name, note, expires_at, models, per_user, .. } = self;
+        let Self { budgets, requests_per_minute, tokens_per_minute, concurrency, .. } = self;
         if let Said::Set(name) = name {
             terms.name = name;
         }
@@ -112,7 +139,12 @@ impl ClientChange {
             Said::Lift => terms.models = ModelGlobs::default(),
             Said::Set(patterns) => terms.models = ModelGlobs::new(patterns),
         }
-        concurrency.apply(&mut terms.concurrency);
+        AllowanceWord { budgets, requests_per_minute, tokens_per_minute, concurrency }.apply(&mut terms.allowance);
+        match per_user {
+            Said::Nothing => {}
+            Said::Lift => terms.per_user = Allowance::default(),
+            Said::Set(word) => word.apply(&mut terms.per_user),
+        }
     }
 }
 
@@ -157,19 +189,31 @@ pub(in super::super) fn parse_client_id(text: &str) -> Option<ClientId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::{Usd, Window};
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_489_200);
 
+    fn usd(thousandths: i64) -> Usd {
+        Usd::from_pico(thousandths * 1_000_000_000)
+    }
+
     #[test]
     fn offers_are_read_whole_or_refused_by_name() {
-        let body = r#"{"name":" ann ","note":"of the library","expiresAt":"2027-01-01","models":["openai/*"],"concurrency":3}"#;
+        let body = r#"{"name":" ann ","note":"of the library","expiresAt":"2027-01-01","models":["openai/*"],"concurrency":3,
+            "budgets":{"day":0.25,"total":9},"requestsPerMinute":60,"perUser":{"tokensPerMinute":1000}}"#;
         let terms = ClientOffer::read(body.as_bytes(), NOW).expect("a good offer").into_terms();
         let expected = Terms {
             name: "ann".to_owned(),
             note: Some("of the library".to_owned()),
             expires_at: Timestamp::parse_rfc3339("2027-01-01T00:00:00Z"),
             models: ModelGlobs::new(["openai/*"]),
-            concurrency: Some(3),
+            allowance: Allowance {
+                budgets: [(Window::Day, usd(250)), (Window::Total, usd(9_000))].into_iter().collect(),
+                requests_per_minute: Some(60),
+                tokens_per_minute: None,
+                concurrency: Some(3),
+            },
+            per_user: Allowance { tokens_per_minute: Some(1_000), ..Allowance::default() },
         };
         assert_eq!(terms, expected);
         let check = |body: &str, code: &str, field: Option<&str>| {
@@ -185,6 +229,11 @@ mod tests {
         check(r#"{"name":"a","models":["a b"]}"#, "field_wrong_value", Some("models"));
         check(r#"{"name":"a","concurrency":0}"#, "field_wrong_value", Some("concurrency"));
         check(r#"{"name":"a","budget":5}"#, "field_unknown", Some("budget"));
+        check(r#"{"name":"a","budgets":{"day":0}}"#, "field_wrong_value", Some("budgets.day"));
+        check(r#"{"name":"a","budgets":{"year":1}}"#, "field_unknown", Some("budgets.year"));
+        check(r#"{"name":"a","requestsPerMinute":0}"#, "field_wrong_value", Some("requestsPerMinute"));
+        check(r#"{"name":"a","perUser":{"models":[]}}"#, "field_unknown", Some("perUser.models"));
+        check(r#"{"name":"a","perUser":{"budgets":{"day":"1"}}}"#, "field_wrong_value", Some("perUser.budgets.day"));
         check(r#"{"name":"a","key":"x"}"#, "field_unknown", Some("key"));
     }
 
@@ -195,14 +244,20 @@ mod tests {
             note: Some("a note".to_owned()),
             expires_at: Some(NOW),
             models: ModelGlobs::new(["openai/*"]),
-            concurrency: Some(3),
+            allowance: Allowance { concurrency: Some(3), ..Allowance::default() },
+            per_user: Allowance { requests_per_minute: Some(3), ..Allowance::default() },
         };
         let mut change = |body: &str| {
             ClientChange::read(body.as_bytes(), NOW).expect(body).apply(&mut terms);
             terms.clone()
         };
-        assert_eq!(change(r#"{"concurrency":5}"#).concurrency, Some(5));
-        let lifted = change(r#"{"note":null,"expiresAt":null,"models":null,"concurrency":null}"#);
+        assert_eq!(change(r#"{"concurrency":5}"#).allowance.concurrency, Some(5));
+        let budgets = change(r#"{"budgets":{"day":0.25,"week":1}}"#).allowance.budgets;
+        assert_eq!(budgets.iter().collect::<Vec<_>>(), [(Window::Day, usd(250)), (Window::Week, usd(1_000))]);
+        let user = change(r#"{"budgets":{"day":null},"perUser":{"budgets":{"month":1}}}"#).per_user;
+        assert_eq!((user.requests_per_minute, user.budgets.of(Window::Month)), (Some(3), Some(usd(1_000))));
+        let body = r#"{"note":null,"expiresAt":null,"models":null,"concurrency":null,"budgets":null,"perUser":null}"#;
+        let lifted = change(body);
         assert_eq!(lifted, Terms { name: "ann".to_owned(), ..Terms::default() });
         assert_eq!(change(r#"{"name":"bob"}"#).name, "bob");
         for (body, code) in [("{}", "nothing_to_change"), (r#"{"name":null}"#, "field_wrong_value")] {

@@ -1,6 +1,6 @@
 //! Limits, and what they leave.
 
-use crate::money::{Limits, Usd, Window};
+use crate::money::{Caps, Limits, Usd, Window};
 use crate::pool::Gate;
 use crate::pot::{CapView, KeyMoney, KeyView};
 
@@ -26,14 +26,8 @@ pub(super) fn spent_by(view: &KeyView) -> SpentBy {
 }
 
 pub(super) fn limits(limits: &Limits) -> KeyLimits {
-    let cap = |window| limits.caps.of(window).map(|cap| cap.to_string());
     KeyLimits {
-        caps: KeyCaps {
-            day: cap(Window::Day),
-            week: cap(Window::Week),
-            month: cap(Window::Month),
-            total: cap(Window::Total),
-        },
+        caps: set_caps(&limits.caps),
         reserve: limits.reserve.map(|reserve| reserve.to_string()),
         models: limits.models.patterns().collect(),
         concurrency: limits.concurrency,
@@ -42,13 +36,23 @@ pub(super) fn limits(limits: &Limits) -> KeyLimits {
     }
 }
 
-pub(super) fn caps(money: Option<&KeyMoney>) -> Vec<CapAnswer> {
-    let cap = |cap: &CapView| CapAnswer {
+/// Caps as they were set.
+pub(super) fn set_caps(caps: &Caps) -> KeyCaps {
+    let cap = |window| caps.of(window).map(|cap| cap.to_string());
+    KeyCaps { day: cap(Window::Day), week: cap(Window::Week), month: cap(Window::Month), total: cap(Window::Total) }
+}
+
+/// A cap, and how far it is used up.
+pub(super) fn cap(cap: &CapView) -> CapAnswer {
+    CapAnswer {
         window: cap.window,
         cap: cap.cap.to_string(),
         spent: cap.spent.to_string(),
         left: cap.left.to_string(),
         turns_at: cap.turns_at.map(|at| at.to_string()),
-    };
+    }
+}
+
+pub(super) fn caps(money: Option<&KeyMoney>) -> Vec<CapAnswer> {
     money.map(|money| money.caps.iter().map(cap).collect()).unwrap_or_default()
 }

@@ -27,7 +27,7 @@ async fn house() -> House {
     let later = |entry: &mut Entry| entry.at = entry.at.after(Duration::from_secs(86_400));
     house.book_entry(|_| {});
     house.book_entry(|entry| entry.model = Some("anthropic/claude-sonnet-4.5".into()));
-    house.book_entry(|entry| (entry.key, entry.client) = (KeyId(2), Some(ClientId(7))));
+    house.book_entry(|entry| (entry.key, entry.client) = (KeyId(2), Some(ClientId(7).into())));
     house.book_entry(|entry| {
         later(entry);
         (entry.outcome, entry.status) = (Outcome::Refused, Some(400));

@@ -131,7 +131,20 @@ fn documented_requests_name_the_members_that_are_read() {
     assert_eq!(members("KeyChange"), ["limits"]);
     assert_eq!(members("LimitsWord"), ["caps", "concurrency", "expiresAt", "models", "paused", "reserve"]);
     assert_eq!(members("CapsWord"), ["day", "month", "total", "week"]);
-    assert_eq!(members("ClientOffer"), ["concurrency", "expiresAt", "models", "name", "note"]);
+    let allowance = ["budgets", "concurrency", "requestsPerMinute", "tokensPerMinute"];
+    assert_eq!(members("AllowanceWord"), allowance);
+    let offer = [
+        "budgets",
+        "concurrency",
+        "expiresAt",
+        "models",
+        "name",
+        "note",
+        "perUser",
+        "requestsPerMinute",
+        "tokensPerMinute",
+    ];
+    assert_eq!(members("ClientOffer"), offer);
     assert_eq!(members("ClientChange"), members("ClientOffer"));
     assert_eq!(members("RotationWord"), ["endTokens"]);
     assert_eq!(members("CostWord"), ["cost", "entry"]);

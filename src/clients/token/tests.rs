@@ -18,7 +18,12 @@ fn ring(id: u32) -> Keyring {
 
 fn claims(user: Option<&str>) -> Claims {
     let expires_at = NOW.after(Duration::from_secs(60));
-    Claims { client: ClientId(7), user: user.map(Into::into), issued_at: NOW, expires_at }
+    Claims {
+        client: ClientId(7),
+        user: user.map(|name| ClientUser { id: UserId(3), name: name.into() }),
+        issued_at: NOW,
+        expires_at,
+    }
 }
 
 fn verify(ring: &Keyring, text: &str, now: Timestamp) -> Result<Claims, Rejection> {

@@ -3,24 +3,25 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::*;
-use crate::clients::Terms;
+use crate::clients::{Allowance, Terms};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Flags};
 use crate::money::ModelGlobs;
 use crate::pot::{ClientError, Pot};
 use crate::server::Potluck;
 
-const NOON: Timestamp = Timestamp::from_secs(1_795_521_600);
+pub(in crate::pot) const NOON: Timestamp = Timestamp::from_secs(1_795_521_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-struct House {
-    pot: Arc<Pot>,
-    clock: Clock,
+/// A pot of its own, with whoever is let in.
+pub(in crate::pot) struct House {
+    pub(in crate::pot) pot: Arc<Pot>,
+    pub(in crate::pot) clock: Clock,
     place: tempfile::TempDir,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(in crate::pot) fn new() -> Self {
         Self::at(tempfile::tempdir().expect("a directory"), Clock::manual(NOON))
     }
 
@@ -32,19 +33,19 @@ impl House {
         Self { pot: Arc::clone(potluck.pot()), clock, place }
     }
 
-    fn restart(self) -> Self {
+    pub(in crate::pot) fn restart(self) -> Self {
         self.pot.store().close().expect("closed");
         let Self { pot, clock, place } = self;
         drop(pot);
         Self::at(place, clock)
     }
 
-    async fn add(&self, terms: Terms) -> (Secret, ClientId) {
+    pub(in crate::pot) async fn add(&self, terms: Terms) -> (Secret, ClientId) {
         let (key, view) = self.pot.add_client(terms).await.expect("added");
         (key.text(), view.client.id)
     }
 
-    fn let_in(&self, credential: &str) -> Result<Guest, Turned> {
+    pub(in crate::pot) fn let_in(&self, credential: &str) -> Result<Guest, Turned> {
         self.pot.let_in(&bearer(credential), ClientsMode::Required, None)
     }
 
@@ -52,9 +53,17 @@ impl House {
         self.let_in(credential).expect_err("turned away")
     }
 
-    fn token(&self, key: &Secret, user: Option<&str>) -> Issued {
-        let issued = self.pot.issue_token(key.expose().as_bytes(), user.map(Into::into), DAY, None);
-        issued.expect("let in").expect("signed")
+    pub(in crate::pot) async fn token(&self, key: &Secret, user: Option<&str>) -> Issued {
+        self.ask_token(key, user).await.expect("issued")
+    }
+
+    async fn ask_token(&self, key: &Secret, user: Option<&str>) -> Result<Issued, NotIssued> {
+        let terms = TokenTerms { life: DAY, users_max: 3 };
+        self.pot.issue_token(key.expose().as_bytes(), user.map(Into::into), terms, None).await
+    }
+
+    async fn in_flight(&self) -> u32 {
+        self.pot.clients().await.expect("readable")[0].tab.in_flight
     }
 }
 
@@ -63,7 +72,7 @@ fn bearer(credential: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
 
-fn named(name: &str) -> Terms {
+pub(in crate::pot) fn named(name: &str) -> Terms {
     Terms { name: name.to_owned(), ..Terms::default() }
 }
 
@@ -83,7 +92,7 @@ async fn a_key_opens_from_its_first_to_its_last_moment_also_over_a_restart() {
     assert_eq!(house.why_not(key.expose()), Turned::Away(Rejection::Unknown));
     let house = house.restart();
     assert_eq!(house.why_not(key.expose()), Turned::Away(Rejection::Unknown));
-    assert!(house.pot.clients().is_empty());
+    assert!(house.pot.clients().await.expect("readable").is_empty());
     let tombstone = house.pot.client(id).await.expect("its name stays");
     assert_eq!((tombstone.client.terms.name.as_str(), tombstone.standing), ("ann", crate::clients::Standing::Revoked));
     assert!(matches!(house.pot.revoke_client(id).await, Err(ClientError::NotFound)));
@@ -96,14 +105,14 @@ async fn a_key_opens_from_its_first_to_its_last_moment_also_over_a_restart() {
 async fn a_token_is_as_good_as_its_key_and_no_longer() {
     let house = House::new();
     let (key, id) = house.add(Terms { expires_at: Some(NOON.after(DAY / 2)), ..named("ann") }).await;
-    let issued = house.token(&key, Some("user 1"));
+    let issued = house.token(&key, Some("user 1")).await;
     assert_eq!(issued.expires_in_s, 43_200, "no longer than the key");
     let guest = house.let_in(issued.token.expose()).expect("let in");
-    assert_eq!((guest.client(), guest.user.as_deref()), (Some(id), Some("user 1")));
-    let other = house.let_in(house.token(&key, None).token.expose()).expect("let in");
+    assert_eq!((guest.client(), guest.user().map(|user| &*user.name)), (Some(id), Some("user 1")));
+    let other = house.let_in(house.token(&key, None).await.token.expose()).expect("let in");
     assert_ne!(guest.salt(), other.salt(), "users' conversations are their own");
     house.pot.change_client(id, |terms| terms.expires_at = None).await.expect("changed");
-    assert_eq!(house.token(&key, None).expires_in_s, 86_400);
+    assert_eq!(house.token(&key, None).await.expires_in_s, 86_400);
     let house = house.restart();
     assert!(house.let_in(issued.token.expose()).is_ok(), "the signing key is kept");
     house.pot.rotate_signing_key(false).await.expect("rotated");
@@ -112,16 +121,37 @@ async fn a_token_is_as_good_as_its_key_and_no_longer() {
     assert!(house.let_in(issued.token.expose()).is_ok(), "also after a restart");
     house.clock.set(NOON.after(DAY / 2));
     assert_eq!(house.why_not(issued.token.expose()), Turned::Away(Rejection::Expired));
-    let fresh = house.token(&key, None);
+    let fresh = house.token(&key, None).await;
     house.pot.rotate_signing_key(true).await.expect("rotated");
     assert_eq!(house.why_not(fresh.token.expose()), Turned::Away(Rejection::Unknown));
     let house = house.restart();
     assert_eq!(house.why_not(fresh.token.expose()), Turned::Away(Rejection::Unknown));
-    let last = house.token(&key, None);
+    let last = house.token(&key, None).await;
     house.pot.revoke_client(id).await.expect("revoked");
     assert_eq!(house.why_not(last.token.expose()), Turned::Away(Rejection::Revoked));
-    let refused = house.pot.issue_token(key.expose().as_bytes(), None, DAY, None);
-    assert_eq!(refused.expect_err("turned away"), Turned::Away(Rejection::Unknown));
+    let refused = house.ask_token(&key, None).await.expect_err("turned away");
+    assert!(matches!(refused, NotIssued::Turned(Turned::Away(Rejection::Unknown))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn users_are_numbered_once_and_there_are_so_many() {
+    let house = House::new();
+    let (key, _) = house.add(named("ann")).await;
+    let (other, _) = house.add(named("bob")).await;
+    let user = async |house: &House, key: &Secret, name: &str| {
+        let token = house.token(key, Some(name)).await.token;
+        let guest = house.let_in(token.expose()).expect("let in");
+        guest.user().cloned().expect("it names one")
+    };
+    let (first, second) = (user(&house, &key, "u1").await, user(&house, &key, "u2").await);
+    assert_ne!(first.id, second.id);
+    assert_ne!(user(&house, &other, "u1").await.id, first.id, "another client's user of that name is another one");
+    let house = house.restart();
+    assert_eq!(user(&house, &key, "u1").await, first);
+    user(&house, &key, "u3").await;
+    let refused = house.ask_token(&key, Some("u4")).await.expect_err("three are as many as it may name");
+    assert!(matches!(refused, NotIssued::TooManyUsers { most: 3 }), "{refused:?}");
+    assert!(house.ask_token(&key, None).await.is_ok());
 }
 
 #[tokio::test]
@@ -144,21 +174,25 @@ async fn where_everybody_is_let_in_a_key_must_still_be_right() {
 async fn terms_hold_from_the_next_request_on_and_seats_are_given_back() {
     let house = House::new();
     let models = ModelGlobs::new(["openai/*"]);
-    let (key, id) = house.add(Terms { models, concurrency: Some(2), ..named("ann") }).await;
+    let allowance = Allowance { concurrency: Some(2), ..Allowance::default() };
+    let (key, id) = house.add(Terms { models, allowance, ..named("ann") }).await;
     let guest = || house.let_in(key.expose()).expect("let in");
     assert!(guest().may_ask_for(Some("openai/a"), &[]) && !guest().may_ask_for(Some("openai/a"), &["x/y".into()]));
     assert!(!guest().may_ask_for(None, &[]) && Guest::ANONYMOUS.may_ask_for(None, &[]));
-    let (one, two) = (guest().seat().expect("room"), guest().seat().expect("room"));
-    assert!(guest().seat().is_err());
-    assert_eq!(house.pot.clients()[0].in_flight, 2);
+    let pot = &house.pot;
+    let (first, second) = (guest(), guest());
+    let (one, two) = (pot.take_seat(&first).await.expect("room"), pot.take_seat(&second).await.expect("room"));
+    assert!(pot.take_seat(&guest()).await.is_err());
+    assert_eq!(house.in_flight().await, 2);
     drop(one);
-    let three = guest().seat().expect("room again");
-    house.pot.change_client(id, |terms| terms.concurrency = Some(1)).await.expect("changed");
+    let three = pot.take_seat(&guest()).await.expect("room again");
+    pot.change_client(id, |terms| terms.allowance.concurrency = Some(1)).await.expect("changed");
     drop(two);
-    assert!(guest().seat().is_err(), "one is under way");
+    assert!(pot.take_seat(&guest()).await.is_err(), "one is under way");
     drop(three);
-    assert!(guest().seat().is_ok() && Guest::ANONYMOUS.seat().expect("not counted").is_none());
-    assert_eq!(house.pot.clients()[0].in_flight, 0);
+    assert!(pot.take_seat(&guest()).await.is_ok());
+    assert!(pot.take_seat(&Guest::ANONYMOUS).await.expect("not counted").is_none());
+    assert_eq!(house.in_flight().await, 0);
     assert!(guest().owns(None) && guest().owns(Some(id)) && !guest().owns(Some(ClientId(9))));
     assert!(!Guest::ANONYMOUS.owns(Some(id)));
 }
@@ -169,7 +203,7 @@ async fn those_inside_hear_of_a_revocation() {
     let (key, id) = house.add(named("ann")).await;
     let mut told = house.let_in(key.expose()).expect("let in").revocation();
     assert!(!told.is_over());
-    house.pot.change_client(id, |terms| terms.concurrency = Some(1)).await.expect("changed");
+    house.pot.change_client(id, |terms| terms.allowance.concurrency = Some(1)).await.expect("changed");
     assert!(!told.is_over());
     house.pot.revoke_client(id).await.expect("revoked");
     told.over().await;

@@ -1,6 +1,7 @@
 //! The chain through each key's lines.
 
 use super::*;
+use crate::money::{Charged, ClientId, Spender, UserId};
 
 /// The keys whose lines do not follow from each other, and where that begins.
 async fn broken(store: &Store, day: Option<Day>) -> Vec<(u32, Option<u64>)> {
@@ -23,7 +24,10 @@ async fn kept(place: &Path) -> Store {
         let full = Entry {
             at,
             account: Some(AccountId(3)),
-            client: Some(crate::money::ClientId(4)),
+            client: Some(Charged {
+                spender: Spender { client: ClientId(4), user: Some(UserId(5)) },
+                held: Some(usd(6)),
+            }),
             tokens: Tokens { prompt: Some(1), completion: Some(2), cached: Some(3), reasoning: Some(4) },
             held: Some(usd(8)),
             byok: Some(usd(9)),
@@ -52,7 +56,7 @@ async fn any_column_of_any_line_that_is_changed_is_found() {
         .prepare("SELECT name FROM pragma_table_info('entries')")
         .and_then(|mut names| names.query_map([], |row| row.get(0))?.collect())
         .expect("columns");
-    assert_eq!(columns.len(), 25);
+    assert_eq!(columns.len(), 27);
     let day = NOON.after(Duration::from_secs(86_400)).day();
     // The last line, one in the middle, one of the other key, and the correction.
     for id in [13, 9, 4, 14] {

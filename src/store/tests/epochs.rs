@@ -25,7 +25,7 @@ async fn crashed() -> (tempfile::TempDir, KeyId, KeyId) {
     store.draw(tight, usd(100), usd(100), NOON.day()).await.expect("granted");
     store.use_unbounded(free).await.expect("durable");
     let mut slots: Vec<_> = (0..3).map(|_| store.slot().expect("room")).collect();
-    slots[0].sent(Intent { client: Some(crate::money::ClientId(7)), ..intent(1, tight, Some(30)) });
+    slots[0].sent(Intent { client: Some(crate::money::ClientId(7).into()), ..intent(1, tight, Some(30)) });
     slots[1].sent(intent(2, tight, Some(20)));
     slots[2].sent(intent(3, free, None));
     tokio::time::sleep(LONG).await;

@@ -30,7 +30,7 @@ async fn sixty(place: &Path) -> (Store, KeyId, KeyId) {
         let models = ["acme/large", "acme/small", "other/one:free"];
         let attempt = Entry {
             at: NOON.after(Duration::from_secs((number / 3).into())),
-            client: (number % 2 == 0).then_some(ClientId(number % 4 + 1)),
+            client: (number % 2 == 0).then_some(ClientId(number % 4 + 1).into()),
             model: Some(models[(number % 3) as usize].into()),
             outcome: if number % 10 == 9 { Outcome::Broken } else { Outcome::Answered },
             ..entry(u128::from(number) + 1, if number % 5 == 0 { b } else { a }, 1)
@@ -142,7 +142,10 @@ async fn a_line_tells_everything_and_so_does_its_correction() {
     let place = tempfile::tempdir().expect("a directory");
     let (store, _) = open(place.path());
     let key = store.add_key(new_key(1)).await.expect("added");
-    book(&store, Entry { client: Some(ClientId(2)), held: Some(usd(70)), byok: Some(usd(9)), ..unknown(1, key) });
+    book(
+        &store,
+        Entry { client: Some(ClientId(2).into()), held: Some(usd(70)), byok: Some(usd(9)), ..unknown(1, key) },
+    );
     store.flush().await.expect("durable");
     let page = store.ledger(LedgerFilter::default(), None, 5).await.expect("readable");
     let [attempt] = &page.lines[..] else { panic!("{page:?}") };

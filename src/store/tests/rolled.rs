@@ -50,8 +50,11 @@ async fn ten_days(place: &Path) -> (Store, Vec<KeyId>) {
         for number in 0..600u32 {
             let key = keys[(number % 3) as usize];
             let id = u128::from(days * 1000 + number) + 1;
-            let attempt =
-                Entry { at: day(days), client: Some(crate::money::ClientId(number % 2 + 1)), ..entry(id, key, 7) };
+            let attempt = Entry {
+                at: day(days),
+                client: Some(crate::money::ClientId(number % 2 + 1).into()),
+                ..entry(id, key, 7)
+            };
             book(&store, attempt);
         }
         let late = u128::from(days) + 500_000;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use prometheus::TextEncoder;
 
-use crate::money::{ClientId, Cost, Entry, UsageCheck, Usd};
+use crate::money::{Cost, Entry, UsageCheck, Usd};
 use crate::pool::KeyId;
 use crate::upstream::{Endpoint, Reason};
 
-use super::super::labels::{ClientRefusal, RequestOutcome, StatusClass, endpoint_name, reason_name};
-use super::{Derived, KeySeries, Metrics, Snapshot, TokenKind, attempt_cell};
+use super::super::labels::{RequestOutcome, StatusClass, endpoint_name, reason_name};
+use super::{ClientMetrics, Derived, KeySeries, Metrics, Snapshot, TokenKind, attempt_cell};
 
-const PICO_PER_USD: f64 = 1e12;
+pub(super) const PICO_PER_USD: f64 = 1e12;
 
 impl Metrics {
     /// A client's request has ended. `endpoint` is `None` for what is not billable, `status` when no answer was begun.
@@ -101,32 +101,9 @@ impl Metrics {
         }
     }
 
-    /// A client has come: from now on it may have a series of its own.
-    pub fn remember_client(&self, client: ClientId) {
-        self.clients.write().unwrap_or_else(PoisonError::into_inner).entry(client).or_default();
-    }
-
-    /// A client is revoked: its series ends.
-    pub fn forget_client(&self, client: ClientId) {
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-        if clients.remove(&client).is_some() {
-            // It fails when nothing was ever counted, and there is nothing to do then.
-            self.client_requests.remove_label_values(&[&client.to_string()]).ok();
-        }
-    }
-
-    /// A request was let in with a client's key or token.
-    pub fn client_request(&self, client: ClientId) {
-        if let Some(count) = self.clients.read().unwrap_or_else(PoisonError::into_inner).get(&client) {
-            count.get_or_init(|| self.client_requests.with_label_values(&[&client.to_string()])).inc();
-        }
-    }
-
-    /// A request was refused for who sent it, or for what that client may do.
-    pub fn client_refused(&self, why: ClientRefusal) {
-        if let Some(count) = self.client_refusals.get(why as usize) {
-            count.inc();
-        }
+    /// What is counted for clients.
+    pub fn clients(&self) -> &ClientMetrics {
+        &self.clients
     }
 
     /// Another key is tried, for this reason (`upstream::Reason::name`).

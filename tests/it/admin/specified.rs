@@ -75,7 +75,11 @@ fn good_body(house: &House, method: &str, path: &str) -> String {
         }
         ("DELETE", OFFER) => r#"{"id":"k1"}"#.to_owned(),
         ("PATCH", LIMITS) => r#"{"limits":{"caps":{"day":5},"paused":false}}"#.to_owned(),
-        ("POST", CLIENTS) => r#"{"name":"ann","note":"x","models":["openai/*"],"concurrency":2}"#.to_owned(),
+        ("POST", CLIENTS) => {
+            r#"{"name":"ann","note":"x","models":["openai/*"],"concurrency":2,"budgets":{"day":1},"requestsPerMinute":9,
+            "tokensPerMinute":99,"perUser":{"budgets":{"month":2},"concurrency":1}}"#
+                .to_owned()
+        }
         ("PATCH", CLIENT) => r#"{"note":"of the library","expiresAt":"2030-01-01"}"#.to_owned(),
         ("POST", ROTATE) => "{}".to_owned(),
         ("POST", SETTLE) => r#"{"entry":1,"cost":0.5}"#.to_owned(),

@@ -104,7 +104,7 @@ async fn nothing_of_a_running_pool_prints_a_key() {
     let potluck::pool::Choice::Key(chosen) = choice else { panic!("{choice:?}") };
     let call = Arc::new(Call {
         request: potluck::money::RequestId(uuid::Uuid::nil()),
-        client: None,
+        seat: None,
         endpoint: potluck::upstream::Endpoint::ChatCompletions,
         model: None,
     });

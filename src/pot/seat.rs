@@ -1,0 +1,300 @@
+//! A client's place among the requests under way, and what is held of its budgets for one of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::clients::{Allowance, ClientUser, Shortage, Tab};
+use crate::clock::Timestamp;
+use crate::money::{Charged, Cost, Ended, Entry, Outcome, Spender, Tokens, Usd};
+use crate::store::{Refused, StoreError};
+use crate::telemetry::ClientRefusal;
+
+use super::Pot;
+use super::clients::Member;
+use super::guest::Guest;
+use super::tab::Running;
+
+/// Where a request counts: at its client's tab, and at its user's where the client has named one.
+#[derive(Debug)]
+struct Places {
+    member: Arc<Member>,
+    user: Option<Arc<Running>>,
+}
+
+/// A request of a client. It is under way until this is dropped, by whichever of those that work for it is the last; then
+/// what is still held for it is free again.
+#[derive(Debug)]
+pub struct Seat {
+    pot: Arc<Pot>,
+    places: Places,
+    bill: Mutex<Bill>,
+}
+
+/// How far the money of a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bill {
+    /// Nothing is held.
+    None,
+    /// Its worst cost is held, or nobody knows that; and so many tokens are taken.
+    Open { held: Option<Usd>, tokens: u64 },
+    /// An attempt has cost something, or may have.
+    Paid,
+}
+
+/// Why a request may not begin or go on.
+#[derive(Debug)]
+pub enum Denied {
+    /// What it may use is used up.
+    Short {
+        /// What of.
+        of: Shortage,
+        /// It is the user's share of it, not the client's.
+        user: bool,
+    },
+    /// The store cannot tell what was used.
+    Store(StoreError),
+}
+
+/// Both tabs, locked while an entry goes into the ledger.
+pub(super) struct Booking<'s> {
+    _whole: MutexGuard<'s, Tab>,
+    _user: Option<MutexGuard<'s, Tab>>,
+}
+
+impl Pot {
+    /// Begin a request for a guest. `None` of those who are not counted.
+    ///
+    /// # Errors
+    /// [`Denied`], which is counted as a refusal.
+    pub async fn take_seat(self: &Arc<Self>, guest: &Guest) -> Result<Option<Arc<Seat>>, Denied> {
+        let Some(member) = guest.member() else { return Ok(None) };
+        let user = match guest.user() {
+            Some(ClientUser { id, .. }) => Some(self.tab_of_user(member, *id).await.map_err(Denied::Store)?),
+            None => None,
+        };
+        let places = Places { member: Arc::clone(member), user };
+        match places.sit(self.clock.now()) {
+            Ok(()) => Ok(Some(Arc::new(Seat { pot: Arc::clone(self), places, bill: Mutex::new(Bill::None) }))),
+            Err((of, user)) => Err(self.deny(places.spender(), of, user)),
+        }
+    }
+
+    fn deny(&self, spender: Spender, of: Shortage, user: bool) -> Denied {
+        self.refused_to(Some(spender), of.into());
+        Denied::Short { of, user }
+    }
+
+    /// Count a refusal that is for who sent a request, or for what that client may do.
+    pub fn refused_to(&self, spender: Option<Spender>, why: ClientRefusal) {
+        self.metrics.clients().refused(spender.map(|spender| spender.client), why);
+        if let Some(spender) = spender {
+            self.store.refused(Refused { spender, day: self.clock.now().day(), reason: why.name() });
+        }
+    }
+}
+
+impl Places {
+    fn each(&self) -> impl DoubleEndedIterator<Item = (&Arc<Running>, &Allowance)> {
+        let terms = &self.member.client.terms;
+        let user = self.user.as_ref().map(|user| (user, &terms.per_user));
+        std::iter::once((&self.member.live.whole, &terms.allowance)).chain(user)
+    }
+
+    fn spender(&self) -> Spender {
+        self.user.as_ref().map_or(self.member.live.whole.spender, |user| user.spender)
+    }
+
+    /// Do something at each place, the user's first: one user who has used up his share uses up nothing of the others'. Where
+    /// it fails, what was done before is undone.
+    fn at_each<T>(
+        &self,
+        act: impl Fn(&mut Tab, &Allowance) -> Result<T, Shortage>,
+        undo: impl Fn(&mut Tab),
+    ) -> Result<Vec<(&Arc<Running>, T)>, (Shortage, bool)> {
+        let mut done: Vec<(&Arc<Running>, T)> = Vec::with_capacity(2);
+        for (running, allowance) in self.each().rev() {
+            let acted = act(&mut running.tab(), allowance);
+            match acted {
+                Ok(value) => done.push((running, value)),
+                Err(of) => {
+                    done.iter().for_each(|(running, _)| undo(&mut running.tab()));
+                    return Err((of, running.spender.user.is_some()));
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn sit(&self, now: Timestamp) -> Result<(), (Shortage, bool)> {
+        self.at_each(|tab, allowance| tab.sit(allowance, now), Tab::stand).map(drop)
+    }
+}
+
+impl Seat {
+    fn bill(&self) -> MutexGuard<'_, Bill> {
+        self.bill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who sits there.
+    pub fn spender(&self) -> Spender {
+        self.places.spender()
+    }
+
+    /// Whether a budget limits what the request may cost.
+    pub fn has_budget(&self) -> bool {
+        self.places.each().any(|(_, allowance)| !allowance.budgets.is_empty())
+    }
+
+    /// Whether a rate limits how many tokens it may use.
+    pub fn has_token_rate(&self) -> bool {
+        self.places.each().any(|(_, allowance)| allowance.tokens_per_minute.is_some())
+    }
+
+    /// Whether it matters what the request may cost or use.
+    pub fn is_metered(&self) -> bool {
+        self.has_budget() || self.has_token_rate()
+    }
+
+    /// Wakes when something that was held of this client's budgets is free again, or spent.
+    pub fn freed(&self) -> &Notify {
+        &self.places.member.live.freed
+    }
+
+    /// Hold the request's worst cost, and take the tokens that it is expected to use; in the place of what was held before.
+    ///
+    /// # Errors
+    /// [`Denied`]; nothing is held then. Whether that is a refusal is for the caller to say ([`Seat::refused`]).
+    pub async fn charge(&self, worst: Option<Usd>, tokens: u64) -> Result<(), Denied> {
+        self.release();
+        let short = |(of, user)| Denied::Short { of, user };
+        let missing = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
+        for running in missing {
+            if !self.pot.draw_budget(&running).await {
+                self.release();
+                return Err(Denied::Short { of: Shortage::Held, user: running.spender.user.is_some() });
+            }
+        }
+        self.each(|running| {
+            if running.tab().is_lease_off() {
+                self.pot.look_at_lease(running);
+            }
+        });
+        Ok(())
+    }
+
+    /// The tabs of which more must be leased before anything may be sent.
+    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Vec<Arc<Running>>, (Shortage, bool)> {
+        let mut bill = self.bill();
+        self.places
+            .at_each(|tab, allowance| tab.take_tokens(allowance, tokens, now), |tab| tab.used_tokens(tokens, 0))?;
+        let give_up = |tab: &mut Tab| tab.end(worst, Ended::Unsent, now.day());
+        match self.places.at_each(|tab, _| tab.hold(worst, now), give_up) {
+            Ok(held) => {
+                *bill = Bill::Open { held: worst, tokens };
+                let missing = held.into_iter().filter(|(_, hold)| hold.missing > Usd::ZERO);
+                Ok(missing.map(|(running, _)| Arc::clone(running)).collect())
+            }
+            Err(short) => {
+                self.each(|running| running.tab().used_tokens(tokens, 0));
+                Err(short)
+            }
+        }
+    }
+
+    fn each(&self, act: impl Fn(&Arc<Running>)) {
+        self.places.each().for_each(|(running, _)| act(running));
+    }
+
+    /// What is held and not spent is free again.
+    pub fn release(&self) {
+        let mut bill = self.bill();
+        if let Bill::Open { held, tokens } = std::mem::replace(&mut *bill, Bill::None) {
+            let day = self.pot.clock.now().day();
+            self.each(|running| {
+                let mut tab = running.tab();
+                tab.end(held, Ended::Unsent, day);
+                tab.used_tokens(tokens, 0);
+                let is_lease_off = tab.is_lease_off();
+                drop(tab);
+                if is_lease_off {
+                    self.pot.look_at_lease(running);
+                }
+            });
+            self.freed().notify_waiters();
+        }
+    }
+
+    /// It was refused for this reason.
+    pub fn refused(&self, why: ClientRefusal) {
+        self.pot.refused_to(Some(self.spender()), why);
+    }
+
+    /// For whom an attempt is made that begins now, with what is held for it.
+    pub(super) fn charged(&self) -> Charged {
+        let held = match *self.bill() {
+            Bill::Open { held, .. } => held,
+            Bill::None | Bill::Paid => None,
+        };
+        Charged { spender: self.spender(), held }
+    }
+
+    /// An attempt is over, and its entry about to be written: until that is, nobody looks at the tabs.
+    pub(super) fn book(&self, entry: &mut Entry) -> Booking<'_> {
+        let mut bill = self.bill();
+        let mut whole = self.places.member.live.whole.tab();
+        let mut user = self.places.user.as_ref().map(|user| user.tab());
+        let how = match entry.cost {
+            Cost::Known(cost) => Ended::Cost(cost),
+            Cost::Unknown => Ended::Suspended,
+        };
+        // A refusal that costs nothing leaves what is held for the next attempt.
+        let pays = entry.outcome == Outcome::Answered || how != Ended::Cost(Usd::ZERO);
+        let (day, mut held_for_it) = (entry.at.day(), None);
+        for tab in std::iter::once(&mut whole).chain(&mut user) {
+            match *bill {
+                _ if !pays => {}
+                Bill::Open { held, tokens } => {
+                    held_for_it = held;
+                    tab.end(held, how, day);
+                    tab.used_tokens(tokens, used(&entry.tokens).unwrap_or(tokens));
+                }
+                Bill::None | Bill::Paid => tab.end_extra(how, day),
+            }
+        }
+        if pays {
+            *bill = Bill::Paid;
+        }
+        entry.client = Some(Charged { spender: self.spender(), held: held_for_it });
+        Booking { _whole: whole, _user: user }
+    }
+
+    /// An attempt's entry is in the ledger's queue.
+    pub(super) fn booked(&self) {
+        self.each(|running| {
+            if running.tab().is_lease_off() {
+                self.pot.look_at_lease(running);
+            }
+        });
+        self.freed().notify_waiters();
+    }
+}
+
+/// Tokens of prompt and answer together, where the upstream has told any.
+fn used(tokens: &Tokens) -> Option<u64> {
+    match (tokens.prompt, tokens.completion) {
+        (None, None) => None,
+        (prompt, completion) => Some(prompt.unwrap_or(0).saturating_add(completion.unwrap_or(0))),
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.release();
+        self.each(|running| running.tab().stand());
+        self.freed().notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

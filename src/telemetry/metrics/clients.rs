@@ -1,0 +1,129 @@
+//! What is counted for clients.
+
+use std::collections::HashMap;
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use prometheus::{Counter, CounterVec, IntCounter, IntCounterVec};
+
+use crate::money::{ClientId, Tokens, Usd};
+
+use super::super::families::Maker;
+use super::super::labels::ClientRefusal;
+use super::observe::PICO_PER_USD;
+
+/// The series of clients: each ends when its client is revoked, so there are no more of them than clients.
+#[derive(Debug)]
+pub struct ClientMetrics {
+    /// `potluck_client_requests_total{client}`: requests that were let in with a client's key or token.
+    requests: IntCounterVec,
+    /// `potluck_client_cost_usd_total{client}`: what was spent for it.
+    cost: CounterVec,
+    /// `potluck_client_tokens_total{client}`: tokens of prompts and answers.
+    tokens: IntCounterVec,
+    /// `potluck_client_refused_total{client}`: requests of it that were refused for its own limits.
+    refused: IntCounterVec,
+    /// `potluck_client_refusals_total{reason}`: requests refused for who sent them, or for that client's limits.
+    refusals: [IntCounter; ClientRefusal::ALL.len()],
+    /// The first four for each client there is, made at their first use.
+    series: RwLock<HashMap<ClientId, OnceLock<Series>>>,
+}
+
+#[derive(Debug)]
+struct Series {
+    requests: IntCounter,
+    cost: Counter,
+    tokens: IntCounter,
+    refused: IntCounter,
+}
+
+impl ClientMetrics {
+    pub(super) fn new(make: &Maker<'_>) -> Self {
+        Self {
+            requests: make.counters(
+                "potluck_client_requests_total",
+                "Requests that were let in with a client's key or token, by client.",
+                "client",
+            ),
+            cost: make.float_counters(
+                "potluck_client_cost_usd_total",
+                "What was spent for clients, in US dollars, by client.",
+                "client",
+            ),
+            tokens: make.counters(
+                "potluck_client_tokens_total",
+                "Tokens of prompts and answers that the upstream reported, by client.",
+                "client",
+            ),
+            refused: make.counters(
+                "potluck_client_refused_total",
+                "Requests that were refused for what their client may use, by client.",
+                "client",
+            ),
+            refusals: make.row(
+                "potluck_client_refusals_total",
+                "Requests that were refused for who sent them, or for what that client may do.",
+                "reason",
+                ClientRefusal::ALL.map(ClientRefusal::name),
+            ),
+            series: RwLock::default(),
+        }
+    }
+
+    /// A client has come: from now on it may have series of its own.
+    pub fn remember(&self, client: ClientId) {
+        self.series.write().unwrap_or_else(PoisonError::into_inner).entry(client).or_default();
+    }
+
+    /// A client is revoked: its series end.
+    pub fn forget(&self, client: ClientId) {
+        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        if series.remove(&client).is_some_and(|series| series.get().is_some()) {
+            let label = client.to_string();
+            for family in [&self.requests, &self.tokens, &self.refused] {
+                // They are there, all of them or none.
+                family.remove_label_values(&[&label]).ok();
+            }
+            self.cost.remove_label_values(&[&label]).ok();
+        }
+    }
+
+    fn at(&self, client: ClientId, count: impl FnOnce(&Series)) {
+        if let Some(series) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&client) {
+            count(series.get_or_init(|| {
+                let label = client.to_string();
+                Series {
+                    requests: self.requests.with_label_values(&[&label]),
+                    cost: self.cost.with_label_values(&[&label]),
+                    tokens: self.tokens.with_label_values(&[&label]),
+                    refused: self.refused.with_label_values(&[&label]),
+                }
+            }));
+        }
+    }
+
+    /// A request was let in with a client's key or token.
+    pub fn request(&self, client: ClientId) {
+        self.at(client, |series| series.requests.inc());
+    }
+
+    /// So much was spent for a client.
+    pub fn spent(&self, client: ClientId, cost: Usd) {
+        self.at(client, |series| series.cost.inc_by((cost.as_pico() as f64 / PICO_PER_USD).max(0.0)));
+    }
+
+    /// So many tokens were used for a client.
+    pub fn used(&self, client: ClientId, tokens: &Tokens) {
+        let count = tokens.prompt.unwrap_or(0).saturating_add(tokens.completion.unwrap_or(0));
+        self.at(client, |series| series.tokens.inc_by(count));
+    }
+
+    /// A request was refused for who sent it, or for what that client may do.
+    pub fn refused(&self, client: Option<ClientId>, why: ClientRefusal) {
+        if let Some(count) = self.refusals.get(why as usize) {
+            count.inc();
+        }
+        if let Some(client) = client {
+            self.at(client, |series| series.refused.inc());
+        }
+    }
+}
