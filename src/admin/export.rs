@@ -155,7 +155,7 @@ fn table<const N: usize>(head: Option<&[&str; N]>, rows: impl Iterator<Item = [S
     table.into_inner().unwrap_or_default().into()
 }
 
-const ENTRY_COLUMNS: [&str; 24] = [
+const ENTRY_COLUMNS: [&str; 25] = [
     "id",
     "kind",
     "at",
@@ -165,6 +165,7 @@ const ENTRY_COLUMNS: [&str; 24] = [
     "key",
     "account",
     "client",
+    "user",
     "endpoint",
     "model",
     "generation",
@@ -182,7 +183,7 @@ const ENTRY_COLUMNS: [&str; 24] = [
     "duration_ms",
 ];
 
-fn entry_cells(line: &LedgerLine) -> [String; 24] {
+fn entry_cells(line: &LedgerLine) -> [String; 25] {
     [
         line.id.to_string(),
         match line.kind {
@@ -197,6 +198,7 @@ fn entry_cells(line: &LedgerLine) -> [String; 24] {
         line.key.to_string(),
         maybe(line.account),
         maybe(line.client),
+        foreign(line.user.as_deref()),
         line.endpoint.map(|endpoint| endpoint.name().to_owned()).unwrap_or_default(),
         foreign(line.model.as_deref()),
         foreign(line.generation.as_ref().map(|id| id.as_str())),

@@ -97,6 +97,8 @@ pub struct LedgerLine {
     pub account: Option<AccountId>,
     /// The client, where known.
     pub client: Option<ClientId>,
+    /// The client's user, by the client's own name for it.
+    pub user: Option<Box<str>>,
     /// The endpoint called; `None` where attempts were never written down.
     pub endpoint: Option<Endpoint>,
     /// The model.

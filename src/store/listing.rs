@@ -53,7 +53,8 @@ impl Lead {
 
 fn sql(lead: Lead) -> String {
     format!(
-        "SELECT {}, EXISTS (SELECT 1 FROM suspense AS s WHERE s.entry = e.id AND s.settled_at IS NULL) \
+        "SELECT {}, EXISTS (SELECT 1 FROM suspense AS s WHERE s.entry = e.id AND s.settled_at IS NULL), \
+                (SELECT name FROM client_users AS u WHERE u.id = e.user) \
          FROM entries AS e WHERE {} at >= :from AND (at, id) < (:at, :line) ORDER BY at DESC, id DESC",
         super::row::COLUMNS,
         lead.condition()
@@ -130,6 +131,7 @@ fn told(line: &Line<'_>, row: &Row<'_>) -> rusqlite::Result<LedgerLine> {
         key: line.key,
         account: line.account.map(AccountId),
         client: line.client.map(ClientId),
+        user: row.get::<_, Option<String>>(super::row::WIDTH + 1)?.map(String::into_boxed_str),
         endpoint: Endpoint::from_name(line.endpoint),
         model: line.model.map(Box::from),
         generation: line.generation.and_then(|id| GenerationId::parse(id.as_bytes())),

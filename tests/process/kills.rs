@@ -22,6 +22,8 @@ const CLIENTS: usize = 6;
 const PLACES: usize = 8;
 /// The donor of the second key allows so much, in pico-dollars.
 const CAP: i128 = 400_000_000;
+/// A client may spend so much between two kills, in pico-dollars.
+const BUDGET: i128 = 600_000_000;
 
 /// Unknown costs are settled by a key's usage as soon as that makes sense: the simulator books at once.
 const SETTINGS: &str = "[upstream]\nfirst_byte_timeout_ms = 1500\ntotal_timeout_ms = 1500\n\
@@ -48,20 +50,24 @@ fn request(roll: u64) -> (String, usize) {
     (body.to_string(), if roll & 96 == 0 { (roll % 5) as usize } else { usize::MAX })
 }
 
-/// Ask on and on until told to stop. What becomes of a request whose proxy dies does not matter here.
-async fn eat(proxy: SocketAddr, mut seed: u64, stop: Arc<AtomicBool>) {
+/// Ask on and on until told to stop, as a client or as anybody. What becomes of a request whose proxy dies does not matter
+/// here.
+async fn eat(proxy: SocketAddr, client: Option<Arc<str>>, mut seed: u64, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::Relaxed) {
         let (body, leave_after) = request(dice(&mut seed));
         // A proxy that died in the middle is not waited for.
-        drop(tokio::time::timeout(Duration::from_secs(2), one(proxy, &body, leave_after)).await);
+        let asked = one(proxy, client.as_deref(), &body, leave_after);
+        drop(tokio::time::timeout(Duration::from_secs(2), asked).await);
     }
 }
 
 /// One request on a connection of its own; its client leaves after so many reads.
-async fn one(proxy: SocketAddr, body: &str, leave_after: usize) -> std::io::Result<()> {
+async fn one(proxy: SocketAddr, client: Option<&str>, body: &str, leave_after: usize) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(proxy).await?;
+    let key = client.map_or_else(String::new, |key| format!("x-api-key: {key}\r\n"));
     let head = format!(
-        "POST {CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST {CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n{key}\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
@@ -82,11 +88,50 @@ async fn limit(place: &Place) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
+/// A client that all eat as in this place, with the budget it has.
+struct Guest {
+    key: Arc<str>,
+    budget: i128,
+}
+
+impl Guest {
+    async fn new(place: &Place) -> Self {
+        let ask = Ask::new("POST", "/clients").body(r#"{"name":"guest","budgets":{"total":0.000001}}"#);
+        let answer = ask.header("content-type", "application/json").send(place.admin).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Self { key: answer.json()["key"].as_str().expect("a key").into(), budget: 0 }
+    }
+
+    /// A little more than what was spent for it so far.
+    async fn allow(&mut self, place: &Place, simulator: &SimulatorHandle) {
+        self.budget = billed(simulator) + BUDGET;
+        let (dollars, pico) = (self.budget / 1_000_000_000_000, self.budget % 1_000_000_000_000);
+        let change = format!(r#"{{"budgets":{{"total":{dollars}.{pico:012}}}}}"#);
+        let ask = Ask::new("PATCH", "/clients/c1").header("content-type", "application/json").body(change);
+        let answer = ask.send(place.admin).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Whatever it was that died, no more was spent than the budget, and nothing of it stays out of reach.
+    async fn kept_within(&self, place: &Place, simulator: &SimulatorHandle, number: usize) {
+        let billed = billed(simulator);
+        assert!(billed <= self.budget, "kill {number}: {billed} of {} pico-dollars", self.budget);
+        let client = Ask::get("/clients/c1").send(place.admin).await.json();
+        assert_eq!((&client["held"], &client["suspenseMost"]), (&"$0.0000".into(), &"$0.0000".into()), "{client:#}");
+    }
+}
+
+fn billed(simulator: &SimulatorHandle) -> i128 {
+    simulator.bill().keys.iter().map(|line| line.cost.0).sum()
+}
+
 /// Kill the process of one place so many times; after each death the books must come out.
-async fn kill_again_and_again(kills: usize, mut seed: u64) {
+async fn kill_again_and_again(kills: usize, mut seed: u64, as_client: bool) {
     let (simulator, keys) = simulator(3).await;
     simulator.edit_key(keys[2].index, |key| key.limit_usd = Some(Pico::usd(5)));
-    let place = Place::new(&simulator, SETTINGS).keys(&keys);
+    // Most models here have no listed price: on behalf of a client they count as so much.
+    let settings = if as_client { format!("{SETTINGS}default_bound_usd = \"0.00005\"\n") } else { SETTINGS.to_owned() };
+    let place = Place::new(&simulator, &settings).keys(&keys);
     let first = place.start().await;
     limit(&place).await;
     // What was spent before a key came into the pool is known from its first free question on.
@@ -95,13 +140,18 @@ async fn kill_again_and_again(kills: usize, mut seed: u64) {
         keys.iter().all(|key| key["lastCheckedAt"].is_string())
     };
     place.status_when("every key's usage was looked at", compared).await;
+    let mut guest = if as_client { Some(Guest::new(&place).await) } else { None };
     first.stop().await;
     for number in 0..kills {
         let mut running = place.start().await;
+        if let Some(guest) = &mut guest {
+            guest.allow(&place, &simulator).await;
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let mut eaters = JoinSet::new();
         for _ in 0..CLIENTS {
-            eaters.spawn(eat(place.proxy, dice(&mut seed), Arc::clone(&stop)));
+            let client = guest.as_ref().map(|guest| Arc::clone(&guest.key));
+            eaters.spawn(eat(place.proxy, client, dice(&mut seed), Arc::clone(&stop)));
         }
         tokio::time::sleep(Duration::from_millis(dice(&mut seed) % 350)).await;
         running.signal(Signal::KILL);
@@ -110,6 +160,9 @@ async fn kill_again_and_again(kills: usize, mut seed: u64) {
         while eaters.join_next().await.is_some() {}
         let running = place.start().await;
         recovered(&place, &simulator, &keys, number).await;
+        if let Some(guest) = &guest {
+            guest.kept_within(&place, &simulator, number).await;
+        }
         running.stop().await;
     }
 }
@@ -124,13 +177,13 @@ async fn recovered(place: &Place, simulator: &SimulatorHandle, keys: &[SimKey], 
 }
 
 #[test]
-fn two_hundred_kills_lose_no_cent_and_pass_no_cap() {
+fn two_hundred_kills_lose_no_cent_and_pass_no_cap_and_no_budget() {
     let each = kills().div_ceil(PLACES);
     let places = (0..PLACES).map(|place| {
         std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
-            runtime.block_on(kill_again_and_again(each, 0x1000 + place as u64));
+            runtime.block_on(kill_again_and_again(each, 0x1000 + place as u64, place % 2 == 1));
         })
     });
     for place in places.collect::<Vec<_>>() {

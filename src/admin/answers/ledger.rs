@@ -53,6 +53,8 @@ pub struct LedgerEntry {
     /// The client, where clients are known.
     #[schema(example = "c1")]
     pub client: Option<String>,
+    /// The client's user, by the client's own name for it (`userId` of `POST /auth/token`).
+    pub user: Option<String>,
     /// The endpoint called; `null` where attempts were never written down.
     #[schema(example = "chat_completions")]
     pub endpoint: Option<String>,

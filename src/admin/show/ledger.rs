@@ -31,6 +31,7 @@ pub(in super::super) fn entry(line: LedgerLine) -> LedgerEntry {
         key: line.key.to_string(),
         account: line.account.map(|account| account.to_string()),
         client: line.client.map(|client| client.to_string()),
+        user: line.user.map(String::from),
         endpoint: line.endpoint.map(|endpoint| endpoint.name().to_owned()),
         model: line.model.map(String::from),
         generation: line.generation.map(|id| id.as_str().to_owned()),
