@@ -3,6 +3,7 @@
 //! Edges ask the pot; the pot asks the pure pool, and makes durable what it decided. Nothing here awaits while holding
 //! a lock.
 
+mod account;
 mod attempt;
 mod books;
 mod clients;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 use clients::Clients;
 use quiet::{Asked, Ends};
 
+pub use account::Account;
 pub use attempt::{Attempt, Begun, Call, Progress};
 pub use clients::{ClientError, ClientView};
 pub use guest::{Guest, Issued, NotIssued, Revocation, TokenTerms, Turned};

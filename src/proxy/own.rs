@@ -3,9 +3,9 @@
 use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 
-use crate::money::{GenerationId, RequestId, Usd};
-use crate::pot::Guest;
-use crate::store::PoolSpend;
+use crate::money::{GenerationId, RequestId, Usd, Window};
+use crate::pot::{Account, Guest};
+use crate::store::{PoolSpend, StoreError};
 use crate::upstream::account::public_generation;
 use crate::upstream::{Dialect, OwnAnswer, PublicTarget, Refusal};
 
@@ -21,25 +21,31 @@ impl Proxy {
         request: RequestId,
     ) -> Served {
         match own {
-            OwnAnswer::Key => self.spend_answer(session, request, key_body).await,
-            OwnAnswer::Credits => {
-                let remaining = self.pot.remaining();
-                self.spend_answer(session, request, |spend| credits_body(spend, remaining)).await
-            }
+            OwnAnswer::Key => self.spend_answer(session, guest, request, Standing::key).await,
+            OwnAnswer::Credits => self.spend_answer(session, guest, request, Standing::credits).await,
             OwnAnswer::Generation(id) => self.generation(session, guest, &id, request).await,
             OwnAnswer::CountTokens => give_refusal(session, &Refusal::CountTokens, Dialect::Messages, request).await,
         }
     }
 
+    /// What a client may spend and has spent; who is not known is told the pool's own figures.
+    async fn standing(&self, guest: &Guest) -> Result<Standing, StoreError> {
+        Ok(match self.pot.account(guest).await? {
+            Some(account) => Standing::Client(account, self.pot.remaining()),
+            None => Standing::Pool(self.pot.spend().await?, self.pot.remaining()),
+        })
+    }
+
     async fn spend_answer(
         &self,
         session: &mut ServerSession,
+        guest: &Guest,
         request: RequestId,
-        body: impl FnOnce(&PoolSpend) -> serde_json::Value,
+        body: impl FnOnce(&Standing) -> serde_json::Value,
     ) -> Served {
-        match self.pot.spend().await {
-            Ok(spend) => {
-                let body = body(&spend).to_string();
+        match self.standing(guest).await {
+            Ok(standing) => {
+                let body = body(&standing).to_string();
                 let answer = Whole::json(200, body);
                 answer
                     .with(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"))
@@ -100,32 +106,74 @@ impl Proxy {
     }
 }
 
-/// `GET /key` in OpenRouter's shape (`openrouter-api.md` 6.1), with the pool's own figures.
-fn key_body(spend: &PoolSpend) -> serde_json::Value {
-    serde_json::json!({"data": {
-        "label": "potluck",
-        "limit": null,
-        "limit_remaining": null,
-        "limit_reset": null,
-        "include_byok_in_limit": false,
-        "usage": spend.total.to_json(),
-        "usage_daily": spend.today.to_json(),
-        "usage_weekly": spend.week.to_json(),
-        "usage_monthly": spend.month.to_json(),
-        "byok_usage": 0,
-        "byok_usage_daily": 0,
-        "byok_usage_weekly": 0,
-        "byok_usage_monthly": 0,
-        "is_free_tier": false,
-        "is_management_key": false,
-        "is_provisioning_key": false,
-        "expires_at": null,
-        "rate_limit": {"requests": -1, "interval": "10s"}
-    }})
+/// Whose figures are told.
+enum Standing {
+    /// A client's or its user's, and what the pool is known to have left.
+    Client(Account, Usd),
+    /// The pool's own, and what it is known to have left.
+    Pool(PoolSpend, Usd),
 }
 
-/// `GET /credits` in OpenRouter's shape (6.2): what was spent through the pool, and what is known to be left on top.
-fn credits_body(spend: &PoolSpend, remaining: Usd) -> serde_json::Value {
-    let total = spend.total.saturating_add(remaining.max(Usd::ZERO));
-    serde_json::json!({"data": {"total_credits": total.to_json(), "total_usage": spend.total.to_json()}})
+impl Standing {
+    /// `GET /key` in OpenRouter's shape (`openrouter-api.md` 6.1).
+    fn key(&self) -> serde_json::Value {
+        let [total, today, week, month] = match self {
+            Self::Client(account, _) => {
+                [Window::Total, Window::Day, Window::Week, Window::Month].map(|window| account.spent(window))
+            }
+            Self::Pool(spend, _) => [spend.total, spend.today, spend.week, spend.month],
+        };
+        let account = match self {
+            Self::Client(account, _) => Some(account),
+            Self::Pool(..) => None,
+        };
+        let budget = account.and_then(|account| account.tightest);
+        let rate = account.and_then(|account| account.requests_per_minute);
+        serde_json::json!({"data": {
+            "label": account.map_or("potluck", |account| &account.name),
+            "limit": budget.map(|budget| budget.cap.to_json()),
+            "limit_remaining": budget.map(|budget| budget.left.to_json()),
+            "limit_reset": budget.and_then(|budget| reset(budget.window)),
+            "include_byok_in_limit": false,
+            "usage": total.to_json(),
+            "usage_daily": today.to_json(),
+            "usage_weekly": week.to_json(),
+            "usage_monthly": month.to_json(),
+            "byok_usage": 0,
+            "byok_usage_daily": 0,
+            "byok_usage_weekly": 0,
+            "byok_usage_monthly": 0,
+            "is_free_tier": false,
+            "is_management_key": false,
+            "is_provisioning_key": false,
+            "expires_at": account.and_then(|account| account.expires_at).map(|at| at.to_string()),
+            "rate_limit": match rate {
+                Some(requests) => serde_json::json!({"requests": requests, "interval": "60s"}),
+                None => serde_json::json!({"requests": -1, "interval": "10s"}),
+            }
+        }})
+    }
+
+    /// `GET /credits` in OpenRouter's shape (6.2): what was spent, and what may yet be on top. For a client that is what its
+    /// tightest budget leaves; without one, what the pool is known to have.
+    fn credits(&self) -> serde_json::Value {
+        let (used, left) = match self {
+            Self::Client(account, pool) => {
+                (account.spent(Window::Total), account.tightest.map_or(*pool, |budget| budget.left))
+            }
+            Self::Pool(spend, left) => (spend.total, *left),
+        };
+        let total = used.saturating_add(left.max(Usd::ZERO));
+        serde_json::json!({"data": {"total_credits": total.to_json(), "total_usage": used.to_json()}})
+    }
+}
+
+/// OpenRouter's word for when a limit starts anew.
+const fn reset(window: Window) -> Option<&'static str> {
+    match window {
+        Window::Day => Some("daily"),
+        Window::Week => Some("weekly"),
+        Window::Month => Some("monthly"),
+        Window::Total => None,
+    }
 }

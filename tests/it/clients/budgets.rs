@@ -216,3 +216,44 @@ async fn a_stream_whose_client_leaves_counts_at_its_worst_until_its_cost_is_foun
     assert_eq!(settled["suspenseMost"], "$0.0000", "{settled:#}");
     assert_ne!(settled["spentTotal"], "$0.0000", "{settled:#}");
 }
+
+#[tokio::test]
+async fn each_is_told_its_own_key_and_credits() {
+    let house = dear_house().await;
+    let terms = json!({"name": "app", "budgets": {"day": 0.25, "total": 2}, "requestsPerMinute": 60,
+        "expiresAt": "2100-01-01", "perUser": {"budgets": {"month": 0.01}}});
+    let app = house.client(terms).await;
+    let other = house.client(json!({"name": "other"})).await;
+    let user = text(&house.token(&app.key, Some("u1")).await.json(), "token");
+    assert_eq!(bearing(Ask::post(CHAT, greedy(1_000)), &user).send(house.proxy).await.status, 200);
+    assert_eq!(bearing(Ask::post(CHAT, greedy(100)), &app.key).send(house.proxy).await.status, 200);
+    house.booked().await;
+    let get = async |path: &str, credential: &str| {
+        let answer = bearing(Ask::get(path), credential).send(house.proxy).await;
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (200, Some("private, no-store")),
+            "{}",
+            answer.text()
+        );
+        answer.json()["data"].clone()
+    };
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value}"));
+    let (whole, one) = (get("/api/v1/key", &app.key).await, get("/v1/key", &user).await);
+    assert_eq!(
+        (&whole["label"], &whole["limit_reset"], &one["limit_reset"]),
+        (&"app".into(), &"daily".into(), &"monthly".into())
+    );
+    assert_eq!((number(&whole["limit"]), number(&one["limit"])), (0.25, 0.01));
+    assert_eq!(whole["rate_limit"], json!({"requests": 60, "interval": "60s"}));
+    assert_eq!(whole["expires_at"], "2100-01-01T00:00:00Z");
+    assert!(number(&whole["usage"]) > number(&one["usage"]) && number(&one["usage"]) > 0.0, "{whole} {one}");
+    assert_eq!(whole["usage"], whole["usage_daily"]);
+    let left = |key: &Value| number(&key["limit"]) - number(&key["usage"]);
+    assert!((left(&one) - number(&one["limit_remaining"])).abs() < 1e-12, "{one}");
+    let credits = get("/api/v1/credits", &user).await;
+    assert_eq!(credits["total_usage"], one["usage"]);
+    assert!((number(&credits["total_credits"]) - 0.01).abs() < 1e-12, "{credits}");
+    let free = get("/api/v1/auth/key", &other.key).await;
+    assert_eq!((&free["usage"], &free["limit"], &free["limit_remaining"]), (&0.into(), &Value::Null, &Value::Null));
+}
