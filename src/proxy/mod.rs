@@ -16,6 +16,7 @@ mod hangup;
 pub(crate) mod head;
 mod hunt;
 mod jobs;
+mod lists;
 mod own;
 mod quote;
 mod relay;
@@ -301,7 +302,7 @@ impl Proxy {
             Route::Inference { endpoint, target } => self.infer(session, guest, endpoint, target, request).await,
             // In boxes, so that the future of an inference call, which is moved, has no room for these in it.
             Route::Poll { job, part } => Box::pin(self.poll_job(session, guest, &job, part, request)).await,
-            Route::PublicRead { target } => Box::pin(self.public_read(session, &target, request)).await,
+            Route::PublicRead { target } => Box::pin(self.public_read(session, guest, &target, request)).await,
             Route::Own(own) => Box::pin(self.answer_itself(session, guest, own, request)).await,
             Route::Token => Box::pin(self.issue_token(session, request)).await,
             Route::Ai(call) => Box::pin(self.ai(session, guest, call, request)).await,

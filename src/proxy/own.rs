@@ -7,7 +7,7 @@ use crate::money::{GenerationId, RequestId, Usd};
 use crate::pot::Guest;
 use crate::store::PoolSpend;
 use crate::upstream::account::public_generation;
-use crate::upstream::{Dialect, OwnAnswer, PublicTarget, Refusal};
+use crate::upstream::{Dialect, OwnAnswer, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
@@ -78,24 +78,6 @@ impl Proxy {
         match public_generation(&asked.body).filter(|_| asked.status == 200) {
             Some(body) => Whole::json(200, body).give(session, request).await,
             None => give_refusal(session, &missing, Dialect::Chat, request).await,
-        }
-    }
-
-    /// A public list, from the cache or the upstream, without a key.
-    pub(super) async fn public_read(
-        &self,
-        session: &mut ServerSession,
-        target: &PublicTarget,
-        request: RequestId,
-    ) -> Served {
-        match self.cache.get(target, self.pot.clock()).await {
-            Ok(cached) => {
-                Whole { status: cached.status, headers: cached.headers, body: cached.body }.give(session, request).await
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a public list could not be fetched");
-                give_refusal(session, &Refusal::UpstreamUnreachable, Dialect::Chat, request).await
-            }
         }
     }
 }

@@ -88,7 +88,8 @@ impl Proxy {
         let features = completion.features();
         let Some(model) = completion.model() else {
             let list = self.listed();
-            let allowed = |model: &str| self.pot.may_use(model) && guest.may_ask_for(Some(model), &[]);
+            let offer = self.offer(guest);
+            let allowed = |model: &str| offer.has(model);
             return self
                 .router
                 .decide(&features, completion.category(), list.as_deref(), &allowed)
@@ -109,7 +110,8 @@ impl Proxy {
 
     fn categories(&self, guest: &Guest) -> Value {
         let list = self.listed();
-        let allowed = |model: &str| self.pot.may_use(model) && guest.may_ask_for(Some(model), &[]);
+        let may_use = self.offer(guest);
+        let allowed = |model: &str| may_use.has(model);
         let offer = |offer: &Offer| {
             let why_not = self.router.stands(offer, list.as_deref(), &allowed);
             json!({
