@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
-use crate::money::{Outcome, RequestId};
+use crate::money::Outcome;
 use crate::pool::{Effect, Unavailable};
 use crate::pot::{Attempt, Begun, Call, Guest, Seat};
 use crate::telemetry::ClientRefusal;
@@ -24,6 +24,7 @@ use super::hangup::Hangup;
 use super::hunt::{Hunt, Onward};
 use super::quote::Quote;
 use super::relay;
+use super::request::Request;
 use super::search::Empty;
 
 /// What stays the same over all attempts of a request.
@@ -32,6 +33,8 @@ pub(super) struct Inference<'a> {
     pub(super) endpoint: Endpoint,
     target: &'a str,
     pub(super) call: Arc<Call>,
+    /// For the heads of its answers.
+    pub(super) request: Request,
     pub(super) facts: RequestFacts,
     pub(super) body: HeldBody,
     arrived: Tick,
@@ -52,7 +55,7 @@ pub(super) struct Whole<'a> {
     guest: &'a Guest,
     /// Its place among the requests that its client may have under way.
     seat: Option<Seat>,
-    request: RequestId,
+    request: Request,
     pub(super) body: HeldBody,
     arrived: Tick,
     whole: Tick,
@@ -66,7 +69,7 @@ impl Proxy {
         guest: &Guest,
         endpoint: Endpoint,
         target: &str,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         match self.receive(session, guest, endpoint.dialect(), request).await {
             Ok(whole) => self.infer_whole(session, endpoint, target, whole, None).await,
@@ -80,7 +83,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &'a Guest,
         dialect: Dialect,
-        request: RequestId,
+        request: Request,
     ) -> Result<Whole<'a>, Served> {
         let arrived = self.pot.clock().tick();
         let Ok(seat) = guest.seat() else {
@@ -108,12 +111,13 @@ impl Proxy {
             Ok(read) => read,
             Err(refusal) => return give_refusal(session, &refusal, dialect, request).await,
         };
-        let call = Arc::new(Call { request, client: guest.client(), endpoint, model: facts.model.clone() });
+        let call = Arc::new(Call { request: request.id, client: guest.client(), endpoint, model: facts.model.clone() });
         let inference = Inference {
             proxy: self,
             endpoint,
             target,
             call,
+            request,
             facts,
             body,
             arrived,
@@ -155,7 +159,7 @@ impl Proxy {
         fault: &BodyFault,
         limits: BodyLimits,
         dialect: Dialect,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let refusal = match fault {
             BodyFault::TooLarge => Refusal::BodyTooLarge { max: limits.bytes as u64 },
@@ -221,6 +225,7 @@ impl Inference<'_> {
                 Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
             };
             hunt.begin();
+            self.request.attempted(hunt.attempts());
             if !attempt.cover().await {
                 // Somebody else has leased what is left, or the disk is slow: another key may do.
                 hunt.leave_out(attempt.chosen().key);
@@ -241,7 +246,7 @@ impl Inference<'_> {
                     ControlFlow::Break(served) => return served,
                 },
                 Tried::Failed(failure) => {
-                    attempt.close(failure.outcome());
+                    self.request.cost(attempt.close(failure.outcome()));
                     return self.refuse(session, &failure.refusal()).await;
                 }
                 Tried::Gone(answer) => {
@@ -258,7 +263,7 @@ impl Inference<'_> {
 
     /// A refusal leads to another key, with an answer to give should none be left, or it is the end.
     async fn refused(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         answer: HeldAnswer,
         mut attempt: Box<Attempt>,
@@ -266,18 +271,18 @@ impl Inference<'_> {
     ) -> ControlFlow<Served, Option<HeldAnswer>> {
         match self.judge(&answer, &mut attempt, hunt) {
             Onward::Again { presentable } => {
-                attempt.close(Outcome::KeyRefused);
+                self.request.cost(attempt.close(Outcome::KeyRefused));
                 ControlFlow::Continue(presentable.then_some(answer))
             }
             Onward::Pass => {
                 if !is_openrouters(&answer.body, answer.header("content-type")) {
                     attempt.refused_without_words();
                 }
-                attempt.close(Outcome::Refused);
+                self.request.cost(attempt.close(Outcome::Refused));
                 ControlFlow::Break(self.pass_on(session, &answer).await)
             }
             Onward::OutOfAttempts => {
-                attempt.close(Outcome::KeyRefused);
+                self.request.cost(attempt.close(Outcome::KeyRefused));
                 ControlFlow::Break(self.refuse(session, &Refusal::OutOfAttempts).await)
             }
         }
@@ -337,7 +342,12 @@ impl Inference<'_> {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
-        let told = relay::Told { call: &self.call, arrived: self.arrived, routing: self.routing.take() };
+        let told = relay::Told {
+            call: &self.call,
+            request: self.request,
+            arrived: self.arrived,
+            routing: self.routing.take(),
+        };
         relay::run(self.proxy, session, upstream, attempt, hangup, told).await
     }
 
@@ -375,10 +385,10 @@ impl Inference<'_> {
         if matches!(answer.status, 401 | 402) {
             return self.refuse(session, &Refusal::OutOfAttempts).await;
         }
-        answer.give(session, self.endpoint.dialect(), self.call.request).await
+        answer.give(session, self.endpoint.dialect(), self.request).await
     }
 
     pub(super) async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal) -> Served {
-        give_refusal(session, refusal, self.endpoint.dialect(), self.call.request).await
+        give_refusal(session, refusal, self.endpoint.dialect(), self.request).await
     }
 }

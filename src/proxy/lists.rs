@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 
-use crate::money::{ModelGlobs, RequestId};
+use crate::money::ModelGlobs;
 use crate::origin::Cached;
 use crate::pot::Guest;
 use crate::upstream::{Dialect, PublicList, PublicTarget, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
+use super::request::Request;
 
 /// The models that a guest may use: its client may ask for them, and some donor allows them.
 pub(super) struct Offer<'a> {
@@ -40,7 +41,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         target: &PublicTarget,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let offer = self.offer(guest);
         // What counts models says of none which they are.

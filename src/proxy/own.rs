@@ -3,7 +3,7 @@
 use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 
-use crate::money::{GenerationId, RequestId, Usd};
+use crate::money::{GenerationId, Usd};
 use crate::pot::Guest;
 use crate::store::PoolSpend;
 use crate::upstream::account::public_generation;
@@ -11,6 +11,7 @@ use crate::upstream::{Dialect, OwnAnswer, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
+use super::request::Request;
 
 impl Proxy {
     pub(super) async fn answer_itself(
@@ -18,7 +19,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         own: OwnAnswer,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         match own {
             OwnAnswer::Key => self.spend_answer(session, request, key_body).await,
@@ -34,7 +35,7 @@ impl Proxy {
     async fn spend_answer(
         &self,
         session: &mut ServerSession,
-        request: RequestId,
+        request: Request,
         body: impl FnOnce(&PoolSpend) -> serde_json::Value,
     ) -> Served {
         match self.pot.spend().await {
@@ -59,7 +60,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         id: &GenerationId,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let missing = Refusal::GenerationNotFound(id.clone());
         let known = self.pot.known_generation(id).await.filter(|known| guest.owns(known.client));

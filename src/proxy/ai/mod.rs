@@ -14,13 +14,14 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use crate::clients::routing::{DEFAULT_CATEGORY, Decision, Offer};
-use crate::money::{PriceList, RequestId};
+use crate::money::PriceList;
 use crate::upstream::{AiCall, Dialect, Endpoint, Refusal};
 
 use crate::pot::Guest;
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
+use super::request::Request;
 use completion::Completion;
 pub(super) use weave::Weave;
 
@@ -39,7 +40,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         call: AiCall,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         match call {
             AiCall::Complete => self.complete(session, guest, request).await,
@@ -48,7 +49,7 @@ impl Proxy {
         }
     }
 
-    async fn complete(&self, session: &mut ServerSession, guest: &Guest, request: RequestId) -> Served {
+    async fn complete(&self, session: &mut ServerSession, guest: &Guest, request: Request) -> Served {
         let mut whole = match self.receive(session, guest, Dialect::Chat, request).await {
             Ok(whole) => whole,
             Err(served) => return served,
@@ -65,7 +66,7 @@ impl Proxy {
         self.infer_whole(session, endpoint, target, whole, Some(routing)).await
     }
 
-    async fn decide(&self, session: &mut ServerSession, guest: &Guest, request: RequestId) -> Served {
+    async fn decide(&self, session: &mut ServerSession, guest: &Guest, request: Request) -> Served {
         let whole = match self.receive(session, guest, Dialect::Chat, request).await {
             Ok(whole) => whole,
             Err(served) => return served,
