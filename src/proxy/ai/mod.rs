@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::clients::routing::{DEFAULT_CATEGORY, Decision, Offer};
 use crate::money::PriceList;
-use crate::upstream::{AiCall, Dialect, Endpoint, Refusal};
-
 use crate::pot::Guest;
+use crate::telemetry::ClientRefusal;
+use crate::upstream::{AiCall, Dialect, Endpoint, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
@@ -96,6 +96,10 @@ impl Proxy {
                 .decide(&features, completion.category(), list.as_deref(), &allowed)
                 .map_err(Refusal::NoModel);
         };
+        if !guest.may_ask_for(Some(model), &[]) {
+            self.pot.metrics().client_refused(ClientRefusal::Model);
+            return Err(Refusal::ClientModel);
+        }
         let (category, _, signals) = match completion.category() {
             Some(named) => (named, String::new(), Vec::new()),
             None => self.router.classify(&features),

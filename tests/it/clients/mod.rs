@@ -1,5 +1,7 @@
 //! Client keys and tokens over real sockets: what they open, what they do not, and how they end.
 
+mod ai;
+mod guesses;
 mod life;
 mod lists;
 mod matrix;
