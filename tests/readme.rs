@@ -28,9 +28,9 @@ impl Drop for Running {
     }
 }
 
-fn potluck(words: &[&str]) -> Running {
+fn potluck(words: &[&str], env: &[(&str, &str)]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_potluck"));
-    let command = command.args(words).env_clear().stdout(Stdio::null()).stderr(Stdio::null());
+    let command = command.args(words).env_clear().envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
     Running(command.spawn().expect("the binary starts"))
 }
 
@@ -56,9 +56,9 @@ fn shell(script: &str) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-/// The commands of the walk-through with the answers shown below them.
-fn examples() -> Vec<(&'static str, String)> {
-    let walk = README.split("\n## ").find(|section| section.starts_with("Walk-through")).expect("a walk-through");
+/// The commands of a section's walk-through with the answers shown below them.
+fn examples(section: &str) -> Vec<(&'static str, String)> {
+    let walk = README.split("\n## ").find(|text| text.starts_with(section)).expect("a walk-through");
     let blocks = walk.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
     let mut examples: Vec<(&str, String)> = Vec::new();
     for line in blocks.flat_map(str::lines) {
@@ -100,20 +100,20 @@ fn fits(name: &str, shown: &Value, real: &Value) -> Result<(), String> {
     }
 }
 
-#[test]
-fn the_walk_through_gives_the_answers_that_are_shown() {
+/// Run the walk-through of a section, where the admin listener is told at the end.
+fn walk(section: &str, env: &[(&str, &str)], at_the_end: impl FnOnce(&str)) {
     let [proxy, admin, sim] = [(); 3].map(|()| free_address());
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data").display().to_string();
     let upstream = format!("http://{sim}/api/v1");
-    let _simulator = potluck(&["simulate", "--listen", &sim]);
+    let _simulator = potluck(&["simulate", "--listen", &sim], &[]);
     let listeners = ["--listen", &proxy, "--admin-listen", &admin];
-    let _potluck = potluck(&[&["run", "--data-dir", &data, "--upstream", &upstream], &listeners[..]].concat());
+    let _potluck = potluck(&[&["run", "--data-dir", &data, "--upstream", &upstream], &listeners[..]].concat(), env);
     for address in [&sim, &proxy, &admin] {
         until(address, || TcpStream::connect(address).map_err(|e| e.to_string()));
     }
     let mut variables = String::new();
-    for (command, shown) in examples() {
+    for (command, shown) in examples(section) {
         let defaults = [("127.0.0.1:8767", &proxy), ("127.0.0.1:8769", &admin), ("127.0.0.1:8780", &sim)];
         let here = defaults.iter().fold(command.to_owned(), |text, (default, here)| text.replace(default, here));
         if command.split('=').next().is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase())) {
@@ -131,7 +131,17 @@ fn the_walk_through_gives_the_answers_that_are_shown() {
             false => until(command, ask),
         }
     }
-    metrics_are_all_named(&admin);
+    at_the_end(&admin);
+}
+
+#[test]
+fn the_walk_through_gives_the_answers_that_are_shown() {
+    walk("Walk-through", &[], metrics_are_all_named);
+}
+
+#[test]
+fn a_community_gets_access_as_is_shown() {
+    walk("Give your community access", &[("POTLUCK_CLIENTS", "required")], |_| {});
 }
 
 /// The variable that this line sets, with its value instead of the call that it came from.

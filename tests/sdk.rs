@@ -104,3 +104,57 @@ async fn the_sdks_own_retry_outlasts_a_short_limit() {
     run(&place, &["a_key_that_is_due_back_is_worth_a_retry"]).await;
     running.stop().await;
 }
+
+/// Let a client in through the admin API: its id and its key.
+async fn client(place: &Place, terms: &str) -> (String, String) {
+    let added = support::Ask::post("/clients", terms).send(place.admin).await;
+    assert_eq!(added.status, 200, "{}", added.text());
+    let member = |name: &str| added.json()[name].as_str().expect("a text").to_owned();
+    (member("id"), member("key"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_key_and_a_token_live_and_die_with_the_sdks() {
+    let (simulator, keys) = simulator(2).await;
+    let place = Place::new(&simulator, "").keys(&keys).env("POTLUCK_CLIENTS", "required");
+    let running = place.start().await;
+    let refused = ["a_wrong_key_is_an_authentication_error"];
+    // Without a key, with one that nobody has, and with one that has a letter wrong.
+    let (id, key) = client(&place, r#"{"name":"ann"}"#).await;
+    let stranger = potluck::clients::ClientKey::from_random([7; 32]).text();
+    run(&place, &["no_key_is_an_authentication_error"]).await;
+    for wrong in [stranger.expose(), &key[..75]] {
+        run_with(&place, &refused, &[("CLIENT_KEY", wrong)]).await;
+    }
+    assert!(!simulator.log().iter().any(|entry| entry.method == "POST"), "nothing of it went up");
+
+    let ask = serde_json::json!({"apiKey": key, "userId": "user-7"}).to_string();
+    let issued = place.ask(&support::Ask::post("/auth/token", ask)).await;
+    assert_eq!(issued.status, 200, "{}", issued.text());
+    let token = issued.json()["token"].as_str().expect("a token").to_owned();
+    let cases =
+        ["chat_json", "chat_stream", "chat_async", "responses_stream", "messages_json", "messages_stream", "models"];
+    for credential in [&key, &token] {
+        run_with(&place, &cases, &[("CLIENT_KEY", credential)]).await;
+    }
+
+    let (_, limited) = client(&place, r#"{"name":"bob","models":["openai/*"]}"#).await;
+    let cases = ["chat_json", "models_are_those_that_may_be_used", "a_model_not_allowed_is_a_permission_error"];
+    run_with(&place, &cases, &[("CLIENT_KEY", &limited)]).await;
+
+    let admin = format!("http://{}", place.admin);
+    let env = [("CLIENT_KEY", key.as_str()), ("ADMIN", admin.as_str()), ("CLIENT_ID", id.as_str())];
+    run_with(&place, &["a_revocation_ends_an_open_stream"], &env).await;
+    run_with(&place, &refused, &[("CLIENT_KEY", &token)]).await;
+    run_with(&place, &["chat_json"], &[("CLIENT_KEY", &limited)]).await;
+
+    let books = place.admin("/ledger?client=c1").await;
+    assert!(books["entries"].as_array().is_some_and(|lines| lines.len() > 10), "the books keep her id: {books:#}");
+    for entry in simulator.log() {
+        let told = format!("{:?}", entry.headers);
+        let secrets = [&key[4..40], &limited[4..40], &token[token.len() - 40..]];
+        assert!(!secrets.iter().any(|secret| told.contains(secret)), "a client's credential went up");
+    }
+    place.assert_books_balance(&simulator).await;
+    running.stop().await;
+}

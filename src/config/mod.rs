@@ -71,6 +71,17 @@ pub enum ClientsMode {
     Required,
 }
 
+/// What the head of an answer tells of its request (`proxy.response_headers`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseHeader {
+    /// `x-request-id`: its id.
+    RequestId,
+    /// `x-potluck-attempts`: how often a key was used for it.
+    Attempts,
+    /// `x-potluck-cost`: what it cost, where that is known.
+    Cost,
+}
+
 /// The least that is logged (`log.level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {

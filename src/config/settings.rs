@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::base_url::BaseUrl;
 use super::check::Reader;
 use super::kinds::{
-    Address, Categories, Choice, Count, Describe, HostNames, KeyList, Millis, Money, OptionalPath, Path, Schedule,
-    SecretText, StoreAddress, Switch, Threads, UpstreamAddress,
+    Address, Categories, Choice, Count, Describe, HostNames, KeyList, Millis, Money, Names, OptionalPath, Path,
+    Schedule, SecretText, StoreAddress, Switch, Threads, UpstreamAddress,
 };
 use super::store_url::StoreUrl;
-use super::{ClientsMode, LogFormat, LogLevel};
+use super::{ClientsMode, LogFormat, LogLevel, ResponseHeader};
 use crate::clients::routing::Category;
 use crate::money::Usd;
 use crate::pool::Rotation;
@@ -135,6 +135,17 @@ settings! {
         "connections_max" => connections_max: usize = Count { default: 10_000, min: 1, max: 1_000_000, unit: "connections" };
         /// Connections at one time from one client address.
         "connections_per_address_max" => connections_per_address_max: usize = Count { default: 1000, min: 1, max: 1_000_000, unit: "connections" };
+        /// What an answer's head tells of its request: its id, as in ledger and log; how often a key was used for it; what it
+        /// cost in dollars, exactly, where that is known before the head is written (refusals, and JSON that came in one
+        /// piece; never streams).
+        "response_headers" => response_headers: Vec<ResponseHeader> = Names {
+            names: &[
+                ("x-request-id", ResponseHeader::RequestId),
+                ("x-potluck-attempts", ResponseHeader::Attempts),
+                ("x-potluck-cost", ResponseHeader::Cost),
+            ],
+            default: &[ResponseHeader::RequestId, ResponseHeader::Attempts],
+        };
         /// How long open streams may go on after SIGTERM or SIGQUIT.
         "drain_timeout_ms" => drain_timeout: Duration = Millis { default: 30 * SECOND, min: 0, max: DAY };
     }

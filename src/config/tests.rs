@@ -149,6 +149,10 @@ fn each_fault_names_its_place_and_its_fix() {
     check("[ledger]\ndefault_bound_usd = \"$1\"", &["ledger.default_bound_usd|not \"$1\""]);
     check("[prices]\nrefresh_ms = 90000\nmax_age_ms = 60000", &["prices.refresh_ms|prices.max_age_ms, which is 60000"]);
     check("[admin]\nhosts = [\"a:80\"]", &["admin.hosts|without a port"]);
+    let names = "proxy.response_headers|each of them one of x-request-id, x-potluck-attempts, x-potluck-cost";
+    for wrong in ["\"x-request-id\"", "[\"x-key\"]", "[7]", "[\"x-potluck-cost\", \"X-Potluck-Cost\"]"] {
+        check(&format!("[proxy]\nresponse_headers = {wrong}"), &[names]);
+    }
     check("[log]\nlevel = \"debug\"", &["log.level|one of error, warn, info"]);
     // Secrets have no place here, and a misplaced one is not repeated.
     check("keys = [\"x\"]", &["keys (line 1)|OPENROUTER_KEYS"]);
@@ -296,6 +300,8 @@ fn flags_reach_every_setting_but_secrets() {
     good("pool.rotation", "weighted", &|c| c.pool.rotation == crate::pool::Rotation::Weighted);
     good("pool.credit_recheck", "false", &|c| !c.pool.credit_recheck);
     good("admin.hosts", "[\"Potluck.example\"]", &|c| c.admin.hosts == ["potluck.example"]);
+    good("proxy.response_headers", "[]", &|c| c.proxy.response_headers.is_empty());
+    good("proxy.response_headers", "[\"X-Potluck-Cost\"]", &|c| c.proxy.response_headers == [ResponseHeader::Cost]);
     good("ledger.reconcile_schedule_ms", "[1]", &|c| c.ledger.reconcile_schedule == [Duration::from_millis(1)]);
     assert!(faults(set("admin.token", TOKEN))[0].contains("command lines: set POTLUCK_ADMIN_TOKEN"));
     assert!(faults(set("keys", KEY))[0].contains("set OPENROUTER_KEYS"));

@@ -1,5 +1,6 @@
 //! What a donor allows: how much of a key's money the pool may spend, when, and on what.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,18 @@ impl ModelGlobs {
         self.is_empty() || named && all.all(|model| self.allow(model))
     }
 
+    /// What any of these lists allows; everything where one of them, or none at all, says nothing.
+    pub fn any_of<'a>(lists: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all = BTreeMap::new();
+        for list in lists {
+            if list.is_empty() {
+                return Self::default();
+            }
+            all.extend(list.0.iter().map(|glob| (glob.pattern().to_lowercase(), glob.clone())));
+        }
+        Self(all.into_values().collect())
+    }
+
     /// The patterns as they were given.
     pub fn patterns(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(wildmatch::WildMatch::pattern)
@@ -229,6 +242,18 @@ mod tests {
             assert_eq!(globs.allow(model), allowed, "{model}");
         }
         assert!(ModelGlobs::default().allow("whatever"));
+    }
+
+    #[test]
+    fn lists_together_allow_what_one_of_them_does() {
+        let globs = |patterns: &[&str]| ModelGlobs::new(patterns.iter());
+        let check = |lists: &[ModelGlobs], patterns: &[&str]| {
+            let any: Vec<String> = ModelGlobs::any_of(lists).patterns().collect();
+            assert_eq!(any, patterns, "{lists:?}");
+        };
+        check(&[], &[]);
+        check(&[globs(&["b/*", "a/*"]), globs(&["A/*", "c"])], &["A/*", "b/*", "c"]);
+        check(&[globs(&["b/*"]), globs(&[])], &[]);
     }
 
     #[test]

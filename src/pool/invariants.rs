@@ -1,5 +1,7 @@
 //! What always holds about the pool, as code that checks it.
 
+use crate::money::ModelGlobs;
+
 use super::slot::{Slot, Trial};
 use super::{GAPS_MIN, Health, KeyState, Pool};
 
@@ -14,6 +16,10 @@ impl Pool {
             assert_eq!(self.find(&slot.credential.fingerprint()), Some(slot.id));
             possible(slot);
             assert_eq!(slot.counted, slot.outlay(), "what {} takes is counted", slot.id);
+        }
+        if let Some(models) = &self.models {
+            let lists = slots().map(|(_, slot)| &slot.limits.models);
+            assert_eq!(**models, ModelGlobs::any_of(lists), "what donors allow is up to date");
         }
         self.accounts.invariants(slots().filter_map(|(_, slot)| Some((slot.account?, slot.id, slot.counted))));
         assert_eq!((self.places.len(), self.fingerprints.len()), (self.len(), self.len()));

@@ -52,7 +52,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::money::{Limits, Purse, Usd};
+use crate::money::{Limits, ModelGlobs, Purse, Usd};
 use crate::secret::{Credential, Fingerprint};
 
 use accounts::{Accounts, Outlay};
@@ -101,6 +101,8 @@ pub struct Pool {
     changed: BTreeSet<KeyId>,
     /// Keys with limits on money.
     strict_keys: usize,
+    /// The models that some donor allows, until a key comes, goes or is limited anew.
+    models: Option<Arc<ModelGlobs>>,
     /// Keys whose lease may be too small or too large.
     wishes: BTreeSet<KeyId>,
 }
@@ -157,6 +159,7 @@ impl Pool {
             last_place: None,
             changed: BTreeSet::new(),
             strict_keys: 0,
+            models: None,
             set_back: false,
             wishes: BTreeSet::new(),
             policy,
@@ -190,6 +193,7 @@ impl Pool {
         if let Some(account) = account {
             self.accounts.join(account, id);
         }
+        self.models = None;
         self.refresh(place);
         true
     }
@@ -200,6 +204,7 @@ impl Pool {
         let Some(slot) = self.slots.get_mut(place).and_then(Option::take) else { return false };
         self.index.update(place, &slot.indexed, &Entry::default());
         self.strict_keys -= usize::from(slot.limits.are_strict());
+        self.models = None;
         self.wishes.remove(&id);
         self.fingerprints.remove(&slot.credential.fingerprint());
         self.leave_account(id, slot.account, slot.counted);

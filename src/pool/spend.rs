@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{Ended, Limits, Purse, PurseFigures, Usd};
+use crate::money::{Ended, Limits, ModelGlobs, Purse, PurseFigures, Usd};
 
 use super::slot::Slot;
 use super::{KeyId, Pool};
@@ -49,6 +49,7 @@ impl Pool {
             slot.limits = limits;
             (was_strict, slot.limits.are_strict())
         });
+        self.models = None;
         self.regate(place, now);
         let Some((was, is)) = changed else { return false };
         self.strict_keys = self.strict_keys - usize::from(was) + usize::from(is);
@@ -86,10 +87,10 @@ impl Pool {
         self.strict_keys > 0
     }
 
-    /// Whether there are keys and the donor of none allows a model of that name.
-    pub fn bars(&self, model: &str) -> bool {
-        let mut keys = self.slots.iter().flatten().peekable();
-        keys.peek().is_some() && keys.all(|s| !s.limits.models.is_empty() && !s.limits.models.allow(model))
+    /// The models that some donor allows; all of them in a pool without keys.
+    pub fn models(&mut self) -> Arc<ModelGlobs> {
+        let lists = self.slots.iter().flatten().map(|slot| &slot.limits.models);
+        Arc::clone(self.models.get_or_insert_with(|| Arc::new(ModelGlobs::any_of(lists))))
     }
 
     /// An attempt is over, `at` that time. `held` is what was held for it. Returns whether that opened or closed the key.

@@ -164,14 +164,22 @@ impl Attempt {
         self.number
     }
 
-    /// Book the attempt. An error that the reader saw inside the body is held against the key.
-    pub fn close(mut self, outcome: Outcome) {
-        self.book(outcome);
+    /// What the answer cost, once its body is whole; `None` is unknown, or that it was not read to its end.
+    pub fn cost_at_end(&self) -> Option<Usd> {
+        match self.reader.as_ref()?.cost_at_end() {
+            Cost::Known(cost) => Some(cost),
+            Cost::Unknown => None,
+        }
     }
 
-    fn book(&mut self, outcome: Outcome) {
+    /// Book the attempt. An error that the reader saw inside the body is held against the key. Returns what was charged.
+    pub fn close(mut self, outcome: Outcome) -> Cost {
+        self.book(outcome)
+    }
+
+    fn book(&mut self, outcome: Outcome) -> Cost {
         let stage = std::mem::replace(&mut self.stage, Stage::Booked);
-        let Some(slot) = self.slot.take() else { return };
+        let Some(slot) = self.slot.take() else { return Cost::Unknown };
         let reading = self.reader.take().map(UsageReader::finish);
         let outcome = match &reading {
             Some(reading) if reading.error.is_some() && outcome == Outcome::Answered => Outcome::FailedInside,
@@ -186,6 +194,7 @@ impl Attempt {
         }
         let entry = self.entry(stage, outcome, cost, reading.as_ref());
         self.pot.book(entry, self.reason, slot, self.call.seat.as_deref());
+        cost
     }
 
     fn blame_inside(&mut self, error: &InsideError) {
@@ -277,7 +286,9 @@ impl Drop for Attempt {
             Stage::Booked => {}
             // Nothing left the house: there is nothing to book, and the slot and the hold go back.
             Stage::Chosen => self.pot.unsent(&self.chosen),
-            Stage::Sent | Stage::Answered { .. } => self.book(Outcome::Broken),
+            Stage::Sent | Stage::Answered { .. } => {
+                self.book(Outcome::Broken);
+            }
         }
     }
 }

@@ -120,6 +120,11 @@ impl Guest {
         self.member.as_ref().is_none_or(|member| member.client.terms.models.allow_request(model, fallbacks))
     }
 
+    /// Whether it may ask for whatever model there is.
+    pub fn may_ask_for_all(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.client.terms.models.is_empty())
+    }
+
     /// Whether what that client has begun is this guest's to ask about. What nobody in particular has begun is everybody's.
     pub fn owns(&self, owner: Option<ClientId>) -> bool {
         owner.is_none() || owner == self.client()

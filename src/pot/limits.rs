@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::money::{Cost, Entry, Limits, Purse, Usd, Window};
+use crate::money::{Cost, Entry, Limits, ModelGlobs, Purse, Usd, Window};
 use crate::pool::{Activity, KeyId, PooledKey};
 use crate::store::{Grant, StoreError};
 
@@ -176,9 +176,9 @@ impl Pot {
         self.pool().has_strict()
     }
 
-    /// Whether any donor allows a model of that name, or there is none to ask.
-    pub fn may_use(&self, model: &str) -> bool {
-        !self.pool().bars(model)
+    /// The models that some donor allows; all of them where there is no donor to ask.
+    pub fn models(&self) -> Arc<ModelGlobs> {
+        self.pool().models()
     }
 
     /// Whether a key is in the pool.

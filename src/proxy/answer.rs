@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
-use crate::money::RequestId;
 use crate::telemetry::RequestOutcome;
 use crate::upstream::{CORS, Dialect, RateLimit, Refusal, client_response_header, render, scrub};
 
 use super::forward::HeldAnswer;
+use super::request::Request;
 
 /// How long the rest of an unread request is read and dropped, so that the client gets to see the refusal instead of
 /// a reset connection.
@@ -43,7 +43,7 @@ impl Served {
 pub struct Whole {
     /// Status code.
     pub status: u16,
-    /// Headers besides framing, CORS and the request id.
+    /// Headers besides framing, CORS and what is told of the request.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
@@ -63,11 +63,11 @@ impl Whole {
     }
 
     /// Write it.
-    pub async fn give(self, session: &mut ServerSession, request: RequestId) -> Served {
+    pub async fn give(self, session: &mut ServerSession, request: Request) -> Served {
         Served::written(RequestOutcome::Answered, self.write(session, request).await)
     }
 
-    async fn write(self, session: &mut ServerSession, request: RequestId) -> pingora::Result<()> {
+    async fn write(self, session: &mut ServerSession, request: Request) -> pingora::Result<()> {
         let head = self.head(request)?;
         let is_head = session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head)).await?;
@@ -79,7 +79,7 @@ impl Whole {
         matches!(self.status, 204 | 304)
     }
 
-    fn head(&self, request: RequestId) -> pingora::Result<ResponseHeader> {
+    fn head(&self, request: Request) -> pingora::Result<ResponseHeader> {
         let mut head = ResponseHeader::build_no_case(self.status, Some(self.headers.len() + 10))?;
         for (name, value) in &self.headers {
             head.append_header(name.clone(), value.clone())?;
@@ -92,19 +92,18 @@ impl Whole {
     }
 }
 
-fn finish_head(head: &mut ResponseHeader, request: RequestId) -> pingora::Result<()> {
+fn finish_head(head: &mut ResponseHeader, request: Request) -> pingora::Result<()> {
     for (name, value) in CORS {
         head.insert_header(name, value)?;
     }
-    let id = HeaderValue::from_str(&request.to_string()).unwrap_or(HeaderValue::from_static("-"));
-    head.insert_header(HeaderName::from_static("x-request-id"), id)
+    request.tell(head)
 }
 
 /// The head of an answer that is passed on: what the allow-list lets through, framed for this client.
 ///
 /// # Errors
 /// When a header cannot be represented.
-pub fn relayed_head(head: &ResponseHeader, client: Version, request: RequestId) -> pingora::Result<ResponseHeader> {
+pub fn relayed_head(head: &ResponseHeader, client: Version, request: Request) -> pingora::Result<ResponseHeader> {
     let mut down = ResponseHeader::build_no_case(head.status, Some(head.headers.len() + 8))?;
     for (name, value) in &head.headers {
         if client_response_header(name) {
@@ -127,7 +126,7 @@ pub async fn give_refusal(
     session: &mut ServerSession,
     refusal: &Refusal,
     dialect: Dialect,
-    request: RequestId,
+    request: Request,
 ) -> Served {
     let rendered = render(refusal, dialect);
     let mut answer = Whole::json(rendered.status, rendered.body);
@@ -162,7 +161,7 @@ pub async fn give_refusal(
 
 /// Refuse what is not even a request: without a head nothing can be asked of the session, so its body's end is not known
 /// and nothing of it is drained. The connection must be closed.
-pub async fn give_unreadable(session: &mut ServerSession, refusal: &Refusal, request: RequestId) {
+pub async fn give_unreadable(session: &mut ServerSession, refusal: &Refusal, request: Request) {
     let rendered = render(refusal, Dialect::Chat);
     let answer = Whole::json(rendered.status, rendered.body);
     if let Ok(head) = answer.head(request) {
@@ -183,7 +182,7 @@ const fn outcome_of(refusal: &Refusal) -> RequestOutcome {
 
 impl HeldAnswer {
     /// Give the refusal to the client, rebuilt without anything of the donor's.
-    pub async fn give(&self, session: &mut ServerSession, dialect: Dialect, request: RequestId) -> Served {
+    pub async fn give(&self, session: &mut ServerSession, dialect: Dialect, request: Request) -> Served {
         // A redirect or an interim answer is nothing a client of an API can use.
         let status = if self.status >= 400 { self.status } else { StatusCode::BAD_GATEWAY.as_u16() };
         let mut answer = Whole::json(status, scrub(&self.body, dialect, status));

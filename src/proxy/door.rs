@@ -9,13 +9,13 @@ use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 
 use crate::clients::is_user_id;
-use crate::money::RequestId;
 use crate::pot::{Denied, Guest, Issued, NotIssued, TokenTerms, Turned};
 use crate::upstream::{Dialect, Refusal, Route};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
 use super::body::BodyLimits;
+use super::request::Request;
 
 /// How long an address that guesses waits for each further answer, for which it needs another connection each time.
 const GUESSING_PAUSE: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Proxy {
         session: &mut ServerSession,
         refusal: &Refusal,
         dialect: Dialect,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         if matches!(refusal, Refusal::Guessing { .. }) {
             session.set_keepalive(None);
@@ -58,7 +58,7 @@ impl Proxy {
     }
 
     /// Issue a token for a client's user.
-    pub(super) async fn issue_token(&self, session: &mut ServerSession, request: RequestId) -> Served {
+    pub(super) async fn issue_token(&self, session: &mut ServerSession, request: Request) -> Served {
         let limits = BodyLimits { bytes: TOKEN_ASK_MAX_BYTES, ..self.limits.body };
         let body = match self.read_body_within(session, limits).await {
             Ok(body) => body,

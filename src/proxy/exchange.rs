@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
-use crate::money::{Outcome, RequestId};
+use crate::money::Outcome;
 use crate::pool::{Effect, Unavailable};
 use crate::pot::{Attempt, Begun, Call, Guest};
 use crate::upstream::{Answer, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge};
@@ -21,6 +21,7 @@ use super::hunt::{Hunt, Onward};
 use super::intake::Whole;
 use super::quote::Quote;
 use super::relay;
+use super::request::Request;
 use super::search::Empty;
 
 /// What stays the same over all attempts of a request.
@@ -29,6 +30,8 @@ pub(super) struct Inference<'a> {
     pub(super) endpoint: Endpoint,
     target: &'a str,
     pub(super) call: Arc<Call>,
+    /// For the heads of its answers.
+    pub(super) request: Request,
     pub(super) facts: RequestFacts,
     pub(super) body: HeldBody,
     arrived: Tick,
@@ -52,7 +55,7 @@ impl Proxy {
         guest: &Guest,
         endpoint: Endpoint,
         target: &str,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         match self.receive(session, guest, endpoint.dialect(), request).await {
             Ok(whole) => self.infer_whole(session, endpoint, target, whole, None).await,
@@ -74,12 +77,13 @@ impl Proxy {
             Err(refusal) => return give_refusal(session, &refusal, endpoint.dialect(), whole.request).await,
         };
         let Whole { guest, seat, request, body, arrived, whole } = whole;
-        let call = Arc::new(Call { request, seat, endpoint, model: facts.model.clone() });
+        let call = Arc::new(Call { request: request.id, seat, endpoint, model: facts.model.clone() });
         let inference = Inference {
             proxy: self,
             endpoint,
             target,
             call,
+            request,
             facts,
             body,
             arrived,
@@ -136,6 +140,7 @@ impl Inference<'_> {
                 Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
             };
             hunt.begin();
+            self.request.attempted(hunt.attempts());
             if !attempt.cover().await {
                 // Somebody else has leased what is left, or the disk is slow: another key may do.
                 hunt.leave_out(attempt.chosen().key);
@@ -156,7 +161,7 @@ impl Inference<'_> {
                     ControlFlow::Break(served) => return served,
                 },
                 Tried::Failed(failure) => {
-                    attempt.close(failure.outcome());
+                    self.request.cost(attempt.close(failure.outcome()));
                     return self.refuse(session, &failure.refusal()).await;
                 }
                 Tried::Gone(answer) => {
@@ -173,7 +178,7 @@ impl Inference<'_> {
 
     /// A refusal leads to another key, with an answer to give should none be left, or it is the end.
     async fn refused(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         answer: HeldAnswer,
         mut attempt: Box<Attempt>,
@@ -181,18 +186,18 @@ impl Inference<'_> {
     ) -> ControlFlow<Served, Option<HeldAnswer>> {
         match self.judge(&answer, &mut attempt, hunt) {
             Onward::Again { presentable } => {
-                attempt.close(Outcome::KeyRefused);
+                self.request.cost(attempt.close(Outcome::KeyRefused));
                 ControlFlow::Continue(presentable.then_some(answer))
             }
             Onward::Pass => {
                 if !is_openrouters(&answer.body, answer.header("content-type")) {
                     attempt.refused_without_words();
                 }
-                attempt.close(Outcome::Refused);
+                self.request.cost(attempt.close(Outcome::Refused));
                 ControlFlow::Break(self.pass_on(session, &answer).await)
             }
             Onward::OutOfAttempts => {
-                attempt.close(Outcome::KeyRefused);
+                self.request.cost(attempt.close(Outcome::KeyRefused));
                 ControlFlow::Break(self.refuse(session, &Refusal::OutOfAttempts).await)
             }
         }
@@ -252,7 +257,12 @@ impl Inference<'_> {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;
         }
-        let told = relay::Told { call: &self.call, arrived: self.arrived, routing: self.routing.take() };
+        let told = relay::Told {
+            call: &self.call,
+            request: self.request,
+            arrived: self.arrived,
+            routing: self.routing.take(),
+        };
         relay::run(self.proxy, session, upstream, attempt, hangup, told).await
     }
 
@@ -290,10 +300,10 @@ impl Inference<'_> {
         if matches!(answer.status, 401 | 402) {
             return self.refuse(session, &Refusal::OutOfAttempts).await;
         }
-        answer.give(session, self.endpoint.dialect(), self.call.request).await
+        answer.give(session, self.endpoint.dialect(), self.request).await
     }
 
     pub(super) async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal) -> Served {
-        give_refusal(session, refusal, self.endpoint.dialect(), self.call.request).await
+        give_refusal(session, refusal, self.endpoint.dialect(), self.request).await
     }
 }

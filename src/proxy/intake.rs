@@ -5,7 +5,6 @@ use std::sync::Arc;
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Tick;
-use crate::money::RequestId;
 use crate::pot::{Denied, Guest, Seat};
 use crate::telemetry::ClientRefusal;
 use crate::upstream::{Dialect, Endpoint, Refusal, RequestFacts, Spending, read_request, read_request_and_spending};
@@ -13,13 +12,14 @@ use crate::upstream::{Dialect, Endpoint, Refusal, RequestFacts, Spending, read_r
 use super::Proxy;
 use super::answer::{Served, give_refusal};
 use super::body::{self, BodyFault, BodyLimits, HeldBody};
+use super::request::Request;
 
 /// A request whose body is here.
 pub(super) struct Whole<'a> {
     pub(super) guest: &'a Guest,
     /// Its place among the requests that its client may have under way.
     pub(super) seat: Option<Arc<Seat>>,
-    pub(super) request: RequestId,
+    pub(super) request: Request,
     pub(super) body: HeldBody,
     pub(super) arrived: Tick,
     /// When the body was whole.
@@ -33,7 +33,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &'a Guest,
         dialect: Dialect,
-        request: RequestId,
+        request: Request,
     ) -> Result<Whole<'a>, Served> {
         let arrived = self.pot.clock().tick();
         let seat = match self.pot.take_seat(guest).await {
@@ -89,7 +89,7 @@ impl Proxy {
         fault: &BodyFault,
         limits: BodyLimits,
         dialect: Dialect,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let refusal = match fault {
             BodyFault::TooLarge => Refusal::BodyTooLarge { max: limits.bytes as u64 },

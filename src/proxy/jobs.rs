@@ -8,7 +8,7 @@ use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::money::{GenerationId, Outcome, RequestId};
+use crate::money::{GenerationId, Outcome};
 use crate::pot::{Attempt, Guest};
 use crate::store::Job;
 use crate::upstream::{BodyShape, Dialect, Endpoint, Inside, JobId, JobPart, Refusal, UsageReader, scrub_inside};
@@ -19,6 +19,7 @@ use super::exchange::Inference;
 use super::forward::{self, Accepted, Outgoing, Tried};
 use super::hangup::Hangup;
 use super::relay;
+use super::request::Request;
 
 /// A job's description is a few hundred bytes; more is not one.
 const DESCRIPTION_MAX_BYTES: usize = 1 << 20;
@@ -38,7 +39,7 @@ struct Description<'a> {
 impl Inference<'_> {
     /// A job was accepted: remember whose it is, then hand out its description with our own polling address.
     pub(super) async fn submitted(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         accepted: Box<Accepted>,
         mut attempt: Box<Attempt>,
@@ -47,13 +48,13 @@ impl Inference<'_> {
         // The description of a job that has just begun tells no cost, whatever it says.
         attempt.accepted(UsageReader::new(Endpoint::Videos, BodyShape::Opaque));
         let Some(body) = read_description(self.proxy, accepted).await else {
-            attempt.close(Outcome::Broken);
+            self.request.cost(attempt.close(Outcome::Broken));
             return self.refuse(session, &Refusal::UpstreamBroken).await;
         };
         let description = serde_json::from_slice::<Description<'_>>(&body).ok();
         let job = description.as_ref().and_then(|d| JobId::parse(d.id.as_bytes()));
         let (Some(description), Some(job)) = (description, job) else {
-            attempt.close(Outcome::Broken);
+            self.request.cost(attempt.close(Outcome::Broken));
             return self.refuse(session, &Refusal::UpstreamBroken).await;
         };
         if let Some(generation) = description.generation_id.as_deref().and_then(|id| GenerationId::parse(id.as_bytes()))
@@ -62,7 +63,7 @@ impl Inference<'_> {
         }
         let (key, number) = (attempt.chosen().key, attempt.number());
         // The job's cost is known when it is done: until then the attempt is in suspense.
-        attempt.close(Outcome::Answered);
+        self.request.cost(attempt.close(Outcome::Answered));
         let record = Job {
             id: job.as_str().into(),
             key,
@@ -76,7 +77,7 @@ impl Inference<'_> {
             return self.refuse(session, &Refusal::LedgerFull).await;
         }
         let body = cleaned(description.leading_here(&body, &here(session), &job));
-        Whole::json(status, body).give(session, self.call.request).await
+        Whole::json(status, body).give(session, self.request).await
     }
 }
 
@@ -88,7 +89,7 @@ impl Proxy {
         guest: &Guest,
         job: &JobId,
         part: JobPart,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let arrived = self.pot.clock().tick();
         let known = match self.pot.store().job(job.as_str()).await {
@@ -129,7 +130,7 @@ impl Proxy {
         accepted: Box<Accepted>,
         job: &JobId,
         record: &Job,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let status = accepted.head.status.as_u16();
         let Some(body) = read_description(self, accepted).await else {

@@ -18,9 +18,12 @@ pub(crate) mod head;
 mod hunt;
 mod intake;
 mod jobs;
+mod lists;
 mod own;
+mod passage;
 mod quote;
 mod relay;
+mod request;
 mod search;
 pub(crate) mod wire;
 
@@ -52,6 +55,7 @@ use forward::UpstreamLimits;
 use gate::Gate;
 use head::{HeadFault, HeadLimits};
 use hunt::HuntLimits;
+use request::{Request, Shown};
 use wire::Wire;
 
 /// HTTP/2 multiplies what a client can make us hold, so its limits are tighter than HTTP/1's
@@ -121,6 +125,7 @@ pub struct Proxy {
     cache: PublicCache,
     router: Router,
     limits: Limits,
+    shown: Shown,
     clients: Clients,
     budget: BodyBudget,
     options: HttpServerOptions,
@@ -209,6 +214,7 @@ impl Proxy {
             cache: PublicCache::new(Arc::clone(pot.origin()), config.upstream.cache_max_bytes),
             router: Router::new(config.routing.categories.clone(), config.routing.long_context_tokens as u64),
             limits: Limits::new(config),
+            shown: Shown::new(&config.proxy.response_headers),
             clients: config.clients.clone(),
             budget: BodyBudget::new(config.proxy.body_budget_bytes),
             options,
@@ -243,7 +249,7 @@ impl Proxy {
             Err(error) => {
                 if matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
                     let fault = Refusal::MalformedHead(HeadFault::Syntax.describe());
-                    give_unreadable(session, &fault, self.request_id()).await;
+                    give_unreadable(session, &fault, self.request()).await;
                     self.hang_up(session, Served { outcome: RequestOutcome::Answered, reusable: false }).await;
                 }
                 None
@@ -260,13 +266,14 @@ impl Proxy {
         }
     }
 
-    fn request_id(&self) -> RequestId {
+    fn request(&self) -> Request {
         let millis = u64::try_from(self.pot.clock().now().as_millis()).unwrap_or(0);
-        RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
+        let id = RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid());
+        Request::new(id, self.shown)
     }
 
     async fn serve(&self, session: &mut ServerSession) -> Served {
-        let request = self.request_id();
+        let request = self.request();
         let started = self.pot.clock().tick();
         if let Err(fault) = check_head(session, self.limits.head) {
             session.set_keepalive(None);
@@ -298,12 +305,12 @@ impl Proxy {
         served
     }
 
-    async fn dispatch(&self, session: &mut ServerSession, route: Route, guest: &Guest, request: RequestId) -> Served {
+    async fn dispatch(&self, session: &mut ServerSession, route: Route, guest: &Guest, request: Request) -> Served {
         match route {
             Route::Inference { endpoint, target } => self.infer(session, guest, endpoint, target, request).await,
             // In boxes, so that the future of an inference call, which is moved, has no room for these in it.
             Route::Poll { job, part } => Box::pin(self.poll_job(session, guest, &job, part, request)).await,
-            Route::PublicRead { target } => Box::pin(self.public_read(session, &target, request)).await,
+            Route::PublicRead { target } => Box::pin(self.public_read(session, guest, &target, request)).await,
             Route::Own(own) => Box::pin(self.answer_itself(session, guest, own, request)).await,
             Route::Token => Box::pin(self.issue_token(session, request)).await,
             Route::Ai(call) => Box::pin(self.ai(session, guest, call, request)).await,

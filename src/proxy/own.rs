@@ -3,14 +3,15 @@
 use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 
-use crate::money::{GenerationId, RequestId, Usd, Window};
+use crate::money::{GenerationId, Usd, Window};
 use crate::pot::{Account, Guest};
 use crate::store::{PoolSpend, StoreError};
 use crate::upstream::account::public_generation;
-use crate::upstream::{Dialect, OwnAnswer, PublicTarget, Refusal};
+use crate::upstream::{Dialect, OwnAnswer, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
+use super::request::Request;
 
 impl Proxy {
     pub(super) async fn answer_itself(
@@ -18,7 +19,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         own: OwnAnswer,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         match own {
             OwnAnswer::Key => self.spend_answer(session, guest, request, Standing::key).await,
@@ -40,7 +41,7 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         guest: &Guest,
-        request: RequestId,
+        request: Request,
         body: impl FnOnce(&Standing) -> serde_json::Value,
     ) -> Served {
         match self.standing(guest).await {
@@ -65,7 +66,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         id: &GenerationId,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         let missing = Refusal::GenerationNotFound(id.clone());
         let known = self.pot.known_generation(id).await.filter(|known| guest.owns(known.client));
@@ -84,24 +85,6 @@ impl Proxy {
         match public_generation(&asked.body).filter(|_| asked.status == 200) {
             Some(body) => Whole::json(200, body).give(session, request).await,
             None => give_refusal(session, &missing, Dialect::Chat, request).await,
-        }
-    }
-
-    /// A public list, from the cache or the upstream, without a key.
-    pub(super) async fn public_read(
-        &self,
-        session: &mut ServerSession,
-        target: &PublicTarget,
-        request: RequestId,
-    ) -> Served {
-        match self.cache.get(target, self.pot.clock()).await {
-            Ok(cached) => {
-                Whole { status: cached.status, headers: cached.headers, body: cached.body }.give(session, request).await
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a public list could not be fetched");
-                give_refusal(session, &Refusal::UpstreamUnreachable, Dialect::Chat, request).await
-            }
         }
     }
 }

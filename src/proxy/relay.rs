@@ -1,18 +1,16 @@
-//! Passing an answer on: byte for byte, at once, with the usage reader looking on. Only an error that stands where the answer
-//! should begin is held back until it is whole, and cleaned.
+//! Passing an answer on: byte for byte, at once, with the usage reader looking on.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::protocols::http::ServerSession;
 use pingora_timeout::timeout;
 
 use crate::clock::Tick;
-use crate::money::{Outcome, RequestId};
+use crate::money::{Outcome, Usd};
 use crate::origin::OriginSession;
 use crate::pot::{Attempt, Call};
 use crate::telemetry::RequestOutcome;
@@ -23,15 +21,47 @@ use super::ai::{Routing, Weave};
 use super::answer::{self, Served};
 use super::forward::{Accepted, poll_once};
 use super::hangup::Hangup;
+use super::passage::Passage;
+use super::request::Request;
 
 /// What an answer's reader is told of the request, and what its ledger line.
 pub struct Told<'a> {
     /// For the ledger.
     pub call: &'a Arc<Call>,
+    /// For the head.
+    pub request: Request,
     /// When the request came.
     pub arrived: Tick,
     /// For the client.
     pub routing: Option<Box<Routing>>,
+}
+
+/// Whoever reads along.
+trait Reader {
+    /// Look at the next part of the body.
+    fn see(&mut self, part: &[u8]);
+
+    /// What the answer has cost, now that its body is whole.
+    fn cost_at_end(&self) -> Option<Usd>;
+}
+
+impl Reader for Attempt {
+    fn see(&mut self, part: &[u8]) {
+        self.read(part);
+    }
+
+    fn cost_at_end(&self) -> Option<Usd> {
+        self.cost_at_end()
+    }
+}
+
+/// What is not booked is not read.
+impl Reader for () {
+    fn see(&mut self, _part: &[u8]) {}
+
+    fn cost_at_end(&self) -> Option<Usd> {
+        None
+    }
 }
 
 /// Stream the answer of `accepted` to the client and book the attempt.
@@ -43,7 +73,7 @@ pub async fn run(
     hangup: &mut Hangup,
     told: Told<'_>,
 ) -> Served {
-    let Told { call, arrived, routing } = told;
+    let Told { call, request, arrived, routing } = told;
     let Accepted { session: mut upstream, mut head } = *accepted;
     let shape = shape(&head);
     attempt.accepted(UsageReader::new(call.endpoint, shape));
@@ -52,17 +82,18 @@ pub async fn run(
         // What is added is not known yet, nor is how long it will be.
         head.remove_header(&CONTENT_LENGTH);
     }
-    let begun = match answer::relayed_head(&head, session.req_header().version, call.request) {
-        Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape), Some(arrived))
-            .await
-            .map(|passage| Passage { weave, ..passage }),
+    let begun = match answer::relayed_head(&head, session.req_header().version, request.answering()) {
+        Ok(down) => {
+            let tells = (shape == BodyShape::Json && request.tells_cost()).then_some(request);
+            Passage::new(proxy, Opening::new(shape)).of(arrived, weave, tells).begin(session, down).await
+        }
         Err(error) => Err(error),
     };
     let Ok(mut passage) = begun else {
         attempt.close(Outcome::ClientGone);
         return Served::GONE;
     };
-    let outcome = pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, |part| attempt.read(part)).await;
+    let outcome = pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, &mut *attempt).await;
     attempt.close(outcome);
     end(proxy, upstream, outcome).await
 }
@@ -73,126 +104,19 @@ pub async fn unbooked(
     session: &mut ServerSession,
     accepted: Box<Accepted>,
     hangup: &mut Hangup,
-    request: RequestId,
+    request: Request,
     arrived: Tick,
 ) -> Served {
     let Accepted { session: mut upstream, head } = *accepted;
     let begun = match answer::relayed_head(&head, session.req_header().version, request) {
-        Ok(down) => Passage::begin(proxy, session, down, Opening::new(shape(&head)), None).await,
+        Ok(down) => Passage::new(proxy, Opening::new(shape(&head))).begin(session, down).await,
         Err(error) => Err(error),
     };
     let outcome = match begun {
-        Ok(mut passage) => pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, |_| {}).await,
+        Ok(mut passage) => pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, &mut ()).await,
         Err(_) => Outcome::ClientGone,
     };
     end(proxy, upstream, outcome).await
-}
-
-/// What goes to the client.
-struct Passage<'a> {
-    proxy: &'a Proxy,
-    opening: Opening,
-    /// A head that waits for the opening: it promises a length, and that must be right.
-    waiting: Option<Waiting>,
-    /// When the request arrived, where the first byte's time is measured.
-    arrived: Option<Tick>,
-    /// Adds what the router decided.
-    weave: Option<Weave>,
-}
-
-/// A head that is not written yet, and what follows it.
-struct Waiting {
-    head: ResponseHeader,
-    length: usize,
-    received: usize,
-    behind: BytesMut,
-}
-
-impl<'a> Passage<'a> {
-    /// Write the head. One that promises a length waits for the opening to be looked at, which costs nothing: where the length
-    /// is known beforehand, the body is there as well.
-    async fn begin(
-        proxy: &'a Proxy,
-        session: &mut ServerSession,
-        head: ResponseHeader,
-        opening: Opening,
-        arrived: Option<Tick>,
-    ) -> pingora::Result<Self> {
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let mut passage = Self { proxy, opening, waiting: None, arrived, weave: None };
-        match length {
-            Some(length) if !passage.opening.is_over() => {
-                passage.waiting = Some(Waiting { head, length, received: 0, behind: BytesMut::new() });
-            }
-            _ => passage.write_head(session, head).await?,
-        }
-        Ok(passage)
-    }
-
-    /// Pingora's own deadline for writes holds for bodies only.
-    async fn write_head(&self, session: &mut ServerSession, head: ResponseHeader) -> pingora::Result<()> {
-        match timeout(self.proxy.limits.write_timeout, session.write_response_header(Box::new(head))).await {
-            Ok(written) => written?,
-            Err(_) => {
-                return pingora::Error::e_explain(pingora::ErrorType::WriteTimedout, "the client does not read");
-            }
-        }
-        if let Some(arrived) = self.arrived {
-            self.proxy.pot.metrics().time_to_first_byte(arrived.elapsed());
-        }
-        Ok(())
-    }
-
-    /// Pass on parts of the body that have come together.
-    async fn pass_on(&mut self, session: &mut ServerSession, mut parts: Vec<Bytes>) -> pingora::Result<()> {
-        if self.opening.is_over() && self.waiting.is_none() {
-            return write(session, self.woven(parts)).await;
-        }
-        let received = parts.iter().map(Bytes::len).sum::<usize>();
-        parts = parts.into_iter().map(|part| self.opening.push(part)).filter(|part| !part.is_empty()).collect();
-        if let Some(waiting) = &mut self.waiting {
-            waiting.received += received;
-            parts.iter().for_each(|part| waiting.behind.extend_from_slice(part));
-            return if self.opening.is_over() { self.stop_waiting(session).await } else { Ok(()) };
-        }
-        write(session, self.woven(parts)).await
-    }
-
-    /// The same parts with what the router decided in its place.
-    fn woven(&mut self, parts: Vec<Bytes>) -> Vec<Bytes> {
-        let Some(weave) = &mut self.weave else { return parts };
-        let elapsed = self.arrived.map(Tick::elapsed).unwrap_or_default();
-        let mut woven = Vec::with_capacity(parts.len() + 2);
-        parts.into_iter().for_each(|part| weave.push(part, elapsed, &mut woven));
-        woven
-    }
-
-    /// The body is over, in order or not. What is still held back of one that broke off is nothing anybody could use.
-    async fn end(&mut self, session: &mut ServerSession, outcome: Outcome) -> pingora::Result<()> {
-        let rest = if outcome == Outcome::Answered { self.opening.finish() } else { Bytes::new() };
-        if let Some(waiting) = &mut self.waiting {
-            waiting.behind.extend_from_slice(&rest);
-            return self.stop_waiting(session).await;
-        }
-        let mut parts = if rest.is_empty() { Vec::new() } else { self.woven(vec![rest]) };
-        if let Some(weave) = &mut self.weave {
-            let elapsed = self.arrived.map(Tick::elapsed).unwrap_or_default();
-            weave.finish(outcome == Outcome::Answered, elapsed, &mut parts);
-        }
-        write(session, parts).await
-    }
-
-    /// Write the head that has waited, with the length that the body will have, and what has come of the body.
-    async fn stop_waiting(&mut self, session: &mut ServerSession) -> pingora::Result<()> {
-        let Some(Waiting { mut head, length, received, behind }) = self.waiting.take() else { return Ok(()) };
-        // A body that broke off keeps the length that was promised, so that it is missed.
-        if self.opening.is_over() {
-            let length = length.saturating_sub(received).saturating_add(behind.len());
-            head.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
-        }
-        self.write_head(session, head).await?;
-        if behind.is_empty() { Ok(()) } else { write(session, vec![behind.freeze()]).await }
-    }
 }
 
 /// How long the end of an exchange may take that is broken off.
@@ -211,7 +135,7 @@ async fn pump(
     hangup: &mut Hangup,
     arrived: Tick,
     passage: &mut Passage<'_>,
-    mut look: impl FnMut(&[u8]),
+    reader: &mut impl Reader,
 ) -> Outcome {
     let outcome = loop {
         if hangup.is_due() {
@@ -220,21 +144,33 @@ async fn pump(
         if upstream.http.response_done() {
             break Outcome::Answered;
         }
-        let part = tokio::select! {
-            biased;
-            part = upstream.http.read_response_body() => part,
-            () = hangup.wait(session) => return Outcome::ClientGone,
+        let part = if passage.only_looks() {
+            poll_once(upstream.http.read_response_body())
+        } else {
+            tokio::select! {
+                biased;
+                part = upstream.http.read_response_body() => Some(part),
+                () = hangup.wait(session) => return Outcome::ClientGone,
+            }
+        };
+        let Some(part) = part else {
+            match passage.stop_waiting(session, None).await {
+                Ok(()) => continue,
+                Err(_) => return Outcome::ClientGone,
+            }
         };
         let first = match part {
             Ok(Some(first)) => first,
             Ok(None) => break Outcome::Answered,
             Err(_) => break Outcome::Broken,
         };
-        look(&first);
-        let (parts, end) = at_hand(upstream, first, &mut look);
+        reader.see(&first);
+        let (parts, end) = at_hand(upstream, first, reader);
+        let is_whole = end.map_or_else(|| upstream.http.response_done(), |end| end == Outcome::Answered);
+        let cost = if is_whole && passage.is_waiting() { reader.cost_at_end() } else { None };
         let passed_on = tokio::select! {
             biased;
-            passed_on = passage.pass_on(session, parts) => passed_on,
+            passed_on = passage.pass_on(session, parts, cost) => passed_on,
             () = hangup.due() => return Outcome::ClientGone,
         };
         if passed_on.is_err() {
@@ -246,20 +182,21 @@ async fn pump(
             None => {}
         }
     };
-    match passage.end(session, outcome).await {
+    let cost = if outcome == Outcome::Answered { reader.cost_at_end() } else { None };
+    match passage.end(session, outcome, cost).await {
         Ok(()) => outcome,
         Err(_) => Outcome::ClientGone,
     }
 }
 
 /// A part of the body and what else has arrived by now, and how the body ended if it did.
-fn at_hand(upstream: &mut OriginSession, first: Bytes, look: &mut impl FnMut(&[u8])) -> (Vec<Bytes>, Option<Outcome>) {
+fn at_hand(upstream: &mut OriginSession, first: Bytes, reader: &mut impl Reader) -> (Vec<Bytes>, Option<Outcome>) {
     let mut bytes = first.len();
     let mut parts = vec![first];
     while bytes < TOGETHER_MAX_BYTES && parts.len() <= TOGETHER_MAX && !upstream.http.response_done() {
         match poll_once(upstream.http.read_response_body()) {
             Some(Ok(Some(part))) => {
-                look(&part);
+                reader.see(&part);
                 bytes += part.len();
                 parts.push(part);
             }
@@ -269,17 +206,6 @@ fn at_hand(upstream: &mut OriginSession, first: Bytes, look: &mut impl FnMut(&[u
         }
     }
     (parts, None)
-}
-
-async fn write(session: &mut ServerSession, mut parts: Vec<Bytes>) -> pingora::Result<()> {
-    match parts.len() {
-        0 => Ok(()),
-        1 => session.write_response_body(parts.swap_remove(0), false).await,
-        _ => {
-            let tasks = parts.into_iter().map(|part| HttpTask::Body(Some(part), false)).collect();
-            session.response_duplex_vec(tasks).await.map(drop)
-        }
-    }
 }
 
 async fn end(proxy: &Proxy, mut upstream: OriginSession, outcome: Outcome) -> Served {

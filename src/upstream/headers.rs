@@ -43,13 +43,15 @@ const DOWN: [HeaderName; 14] = [
 ];
 
 /// The CORS headers of every answer, errors included, as OpenRouter sends them: any origin, no credentials. `Retry-After`
-/// is exposed on top, as answers of potluck's own rely on it.
+/// is exposed on top, as answers of potluck's own rely on it, and so is what they tell of their request.
 #[allow(clippy::declare_interior_mutable_const)] // Each use is a copy of its own, which is what a header map takes.
 pub const CORS: [(HeaderName, HeaderValue); 2] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("X-Generation-Id,X-Provider-Name,request-id,cf-ray,X-Request-Id,Retry-After"),
+        HeaderValue::from_static(
+            "X-Generation-Id,X-Provider-Name,request-id,cf-ray,X-Request-Id,X-Potluck-Attempts,X-Potluck-Cost,Retry-After",
+        ),
     ),
 ];
 

@@ -3,6 +3,10 @@
 //! One model's fault is that model's: its price is then unknown, and the others stand. What a key means that nobody here
 //! has heard of is not guessed: its price counts for everything.
 
+mod listing;
+
+pub use listing::Listing;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -32,7 +36,7 @@ const OUTPUT_LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_ou
 pub struct NoModels;
 
 #[derive(Deserialize)]
-struct Listing<'a> {
+struct Page<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
     links: Option<Links>,
@@ -69,12 +73,12 @@ struct Offer {
 /// # Errors
 /// The answer is not the whole list: not of that form, empty, or only a page of it.
 pub fn parse_models(body: &[u8]) -> Result<Vec<Model>, NoModels> {
-    let listing: Listing<'_> = serde_json::from_slice(body).map_err(|_| NoModels)?;
-    let more = listing.links.and_then(|links| links.next).is_some_and(|next| !next.is_null());
-    if more || listing.data.len() > MODELS_MAX {
+    let page: Page<'_> = serde_json::from_slice(body).map_err(|_| NoModels)?;
+    let more = page.links.and_then(|links| links.next).is_some_and(|next| !next.is_null());
+    if more || page.data.len() > MODELS_MAX {
         return Err(NoModels);
     }
-    let entries = listing.data.iter().filter_map(|raw| serde_json::from_str::<Entry>(raw.get()).ok());
+    let entries = page.data.iter().filter_map(|raw| serde_json::from_str::<Entry>(raw.get()).ok());
     let models: Vec<Model> = entries.filter_map(Entry::model).collect();
     if models.is_empty() { Err(NoModels) } else { Ok(models) }
 }

@@ -175,6 +175,7 @@ impl Refusal {
             Self::NoKey { reason: NoKey::TooDear { .. }, .. } => 402,
             Self::NoKey { reason: NoKey::Unbounded, .. } => 400,
             Self::NoKey { reason: NoKey::ModelNotAllowed, .. } => 403,
+            Self::NoModel(none) if none.is_barred => 403,
             Self::NoModel(_) => 503,
             Self::NoKey { .. } | Self::OutOfAttempts | Self::BodyBudget | Self::LedgerFull | Self::JobKeyUnwell => 503,
         }

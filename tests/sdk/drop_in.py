@@ -7,6 +7,7 @@ the command line name the cases to run.
 import asyncio
 import os
 import sys
+import urllib.request
 
 import anthropic
 import openai
@@ -14,8 +15,10 @@ import openai
 BASE = os.environ["POTLUCK"]
 MODEL = "openai/gpt-4o-mini"
 EMBEDDER = "openai/text-embedding-3-small"
-# What a client calls its key does not matter to a pool that is open to it; it must not reach the upstream either.
-CLIENT_KEY = "client-made-this-up"
+# What a client calls its key does not matter to a pool that is open to it; it must not reach the upstream either. One that is
+# for holders of a client key takes that, or a token.
+CLIENT_KEY = os.environ.get("CLIENT_KEY", "client-made-this-up")
+OTHER_MODEL = "anthropic/claude-sonnet-4.5"
 
 chat = openai.OpenAI(base_url=f"{BASE}/api/v1", api_key=CLIENT_KEY, max_retries=0)
 short = openai.OpenAI(base_url=f"{BASE}/v1", api_key=CLIENT_KEY, max_retries=0)
@@ -193,6 +196,69 @@ def no_key_is_a_503_of_the_sdks_own():
 def a_key_that_is_due_back_is_worth_a_retry():
     """In a pool whose only key is limited for a moment: the SDK keeps to Retry-After and succeeds."""
     assert patient.chat.completions.create(model=MODEL, messages=MESSAGES).choices
+
+
+def every_call(kind_of_openai, kind_of_anthropic, model=MODEL):
+    """The errors that the SDKs raise for chat, responses and messages, streamed and not."""
+    calls = [
+        (kind_of_openai, chat.chat.completions.create, {"messages": MESSAGES}),
+        (kind_of_openai, short.chat.completions.create, {"messages": MESSAGES, "stream": True}),
+        (kind_of_openai, chat.responses.create, {"input": "hello"}),
+        (kind_of_anthropic, claude.messages.create, {"messages": MESSAGES, "max_tokens": 64}),
+        (kind_of_anthropic, bearer.messages.create, {"messages": MESSAGES, "max_tokens": 64, "stream": True}),
+    ]
+    return [refused(kind, call, model=model, **arguments) for kind, call, arguments in calls]
+
+
+def no_key_is_an_authentication_error():
+    """Whatever a client calls its key that is none of the pool's."""
+    for error in every_call(openai.AuthenticationError, anthropic.AuthenticationError):
+        assert error.status_code == 401 and "client key" in error.message, error
+        assert error.response.headers["x-request-id"], error
+    refused(openai.AuthenticationError, chat.models.list)
+
+
+def a_wrong_key_is_an_authentication_error():
+    """Unknown, mistyped or revoked: the pool tells nobody which. Ten in a minute would be guessing."""
+    refused(openai.AuthenticationError, chat.chat.completions.create, model=MODEL, messages=MESSAGES)
+    refused(
+        anthropic.AuthenticationError, claude.messages.create, model=MODEL, max_tokens=64, messages=MESSAGES, stream=True
+    )
+
+
+def a_model_not_allowed_is_a_permission_error():
+    for error in every_call(openai.PermissionDeniedError, anthropic.PermissionDeniedError, OTHER_MODEL):
+        assert error.status_code == 403 and "model" in error.message, error
+
+
+def models_are_those_that_may_be_used():
+    models = [model.id for model in chat.models.list()]
+    assert MODEL in models and all(model.startswith("openai/") for model in models), models
+    refused(openai.PermissionDeniedError, chat.chat.completions.create, model=OTHER_MODEL, messages=MESSAGES)
+
+
+def a_revocation_ends_an_open_stream():
+    """And the key opens nothing any more."""
+    endless = "sim/play?gap_ms=20&output_tokens=5000&stops_on_cancel=true"
+    streams = [
+        (openai, chat.chat.completions.create(model=endless, messages=MESSAGES, stream=True)),
+        (anthropic, claude.messages.create(model=endless, messages=MESSAGES, max_tokens=5000, stream=True)),
+    ]
+    for _, stream in streams:
+        next(iter(stream))
+    revoke = urllib.request.Request(
+        f"{os.environ['ADMIN']}/clients/{os.environ['CLIENT_ID']}",
+        method="DELETE",
+        data=b"{}",
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(revoke) as answer:
+        assert answer.status == 200
+    for kind, stream in streams:
+        # The connection ends without the body's proper end; what an SDK calls that is its own.
+        error = refused(Exception, lambda: list(stream))
+        assert not isinstance(error, kind.APIStatusError), error
+    a_wrong_key_is_an_authentication_error()
 
 
 failed = 0

@@ -5,6 +5,7 @@
 
 mod picture;
 mod story;
+mod table;
 mod traffic;
 
 use std::net::{SocketAddr, TcpListener};
@@ -154,6 +155,8 @@ fn invite(picture: &mut Picture, proxy: SocketAddr, admin: SocketAddr) {
         format!("  curl -s http://{admin}/status"),
         format!("  curl -s http://{admin}/keys"),
         format!("  curl -s http://{admin}/metrics"),
+        format!("  curl -s http://{proxy}/api/ai/completion -H 'content-type: application/json' \\"),
+        "    -d '{\"prompt\":\"Translate to French: good night\"}'".to_owned(),
         String::new(),
     ] {
         picture.say(&line);

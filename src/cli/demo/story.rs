@@ -1,4 +1,4 @@
-//! The demo's story: five acts on a real pool, and the books at the end.
+//! The demo's story: six acts on a real pool, the last of them in `table`, and the books at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::money::Usd;
 use crate::pool::{Health, KeyId};
 use crate::pot::{Donation, Overview, Pot};
-use crate::secret::Credential;
+use crate::secret::{Credential, Secret};
 use crate::simulator::{Pico, SimulatorHandle};
 
 use super::picture::Picture;
@@ -63,6 +63,7 @@ impl Story {
         self.the_pool_goes_on(alice).await?;
         self.alice_is_refunded(alice).await?;
         self.a_client_hangs_up().await?;
+        self.who_eats().await?;
         self.the_books(&donors).await
     }
 
@@ -145,8 +146,13 @@ impl Story {
     }
 
     async fn requests(&mut self, count: u32) -> Result<(), Stumble> {
+        self.requests_of(None, count).await
+    }
+
+    /// Requests of somebody with this client key, or of anybody.
+    pub(super) async fn requests_of(&mut self, key: Option<&Secret>, count: u32) -> Result<(), Stumble> {
         for _ in 0..count {
-            let status = self.traffic.chat().await.map_err(Stumble::Unexpected)?;
+            let status = self.traffic.chat(key, self.traffic.model).await.map_err(Stumble::Unexpected)?;
             if status != 200 {
                 return Err(Stumble::Unexpected(format!("a client got status {status}")));
             }
@@ -159,7 +165,7 @@ impl Story {
     }
 
     /// Wait until the last request is booked: its client has the answer a moment before.
-    async fn quiet(&mut self) -> Result<(), Stumble> {
+    pub(super) async fn quiet(&mut self) -> Result<(), Stumble> {
         let tries = PATIENCE.as_millis() / LOOK.as_millis();
         for _ in 0..tries {
             let overview = self.pot.overview().await?;
@@ -193,7 +199,7 @@ impl Story {
         self.expect(false, what)
     }
 
-    fn expect(&mut self, so: bool, what: &str) -> Result<(), Stumble> {
+    pub(super) fn expect(&mut self, so: bool, what: &str) -> Result<(), Stumble> {
         if !so {
             return Err(Stumble::Unexpected(what.to_owned()));
         }

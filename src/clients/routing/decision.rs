@@ -71,11 +71,19 @@ impl fmt::Display for PassedOver {
 }
 
 /// No model of the category, nor of the default one, can be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no model of the category {category} can be used now")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoModel {
     /// The category.
     pub category: Box<str>,
+    /// None of them may be used by whoever asks: another try will not help.
+    pub is_barred: bool,
+}
+
+impl fmt::Display for NoModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.is_barred { "may be used here" } else { "can be used now" };
+        write!(f, "no model of the category {} {how}", self.category)
+    }
 }
 
 impl Router {
@@ -150,7 +158,8 @@ impl Router {
                 passed_over.push((offer.model.clone(), why));
             }
         }
-        Err(NoModel { category: category.into() })
+        let is_barred = passed_over.iter().all(|(_, why)| *why == PassedOver::NotAllowed);
+        Err(NoModel { category: category.into(), is_barred })
     }
 }
 

@@ -134,7 +134,7 @@ fn models_are_taken_in_order_and_passed_over_with_a_reason() {
     let decided = router.decide(&code, None, Some(&list), &|model| model != "a/good").expect("a model");
     assert_eq!((&*decided.category, &*decided.model), ("coding", "a/last"), "the default category's models are last");
     let nobody = router.decide(&code, None, Some(&list), &|_| false);
-    assert_eq!(nobody, Err(NoModel { category: "coding".into() }));
+    assert_eq!(nobody, Err(NoModel { category: "coding".into(), is_barred: true }));
 
     let unlisted = router.decide(&code, None, None, &|_| true).expect("a model");
     assert_eq!(&*unlisted.model, "a/dear", "without a list nothing is passed over");

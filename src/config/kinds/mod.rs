@@ -8,7 +8,7 @@ mod text;
 pub(super) use categories::Categories;
 pub(super) use number::{Count, Millis, Money, Schedule, Threads};
 pub(super) use secret::{KeyList, SecretText};
-pub(super) use text::{Address, Choice, HostNames, OptionalPath, Path, StoreAddress, Switch, UpstreamAddress};
+pub(super) use text::{Address, Choice, HostNames, Names, OptionalPath, Path, StoreAddress, Switch, UpstreamAddress};
 
 use super::fault::Source;
 use super::raw::{Given, Value};

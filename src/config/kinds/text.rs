@@ -112,6 +112,53 @@ impl<T: Copy + PartialEq + Sync> Describe for Choice<T> {
     }
 }
 
+/// Any of a few names, or none of them.
+pub(in crate::config) struct Names<T: 'static> {
+    pub(in crate::config) names: &'static [(&'static str, T)],
+    pub(in crate::config) default: &'static [T],
+}
+
+impl<T: Copy + PartialEq + Sync> Names<T> {
+    fn listed(&self) -> String {
+        self.names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+
+    fn default_names(&self) -> Vec<&'static str> {
+        self.names.iter().filter(|(_, value)| self.default.contains(value)).map(|(name, _)| *name).collect()
+    }
+}
+
+impl<T: Copy + PartialEq + Sync> Kind for Names<T> {
+    type Checked = Vec<T>;
+
+    fn default(&self) -> Vec<T> {
+        self.default.to_vec()
+    }
+
+    fn read(&self, given: &Given) -> Result<Vec<T>, String> {
+        let rule = || format!("must be a list of names, each of them one of {}", self.listed());
+        let Value::List(items) = &given.value else { return Err(rule()) };
+        let value = |item: &Value| {
+            let Value::Text(text) = item else { return None };
+            self.names.iter().find(|(name, _)| text.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        };
+        let values: Option<Vec<T>> = items.iter().map(value).collect();
+        let is_once = |values: &Vec<T>| (1..values.len()).all(|at| !values[..at].contains(&values[at]));
+        values.filter(is_once).ok_or_else(rule)
+    }
+}
+
+impl<T: Copy + PartialEq + Sync> Describe for Names<T> {
+    fn describe(&self) -> String {
+        format!("Any of {}, or none; default {}.", self.listed(), self.default_names().join(", "))
+    }
+
+    fn sample(&self) -> Sample {
+        let names: Vec<String> = self.default_names().into_iter().map(quoted).collect();
+        Sample::Default(format!("[{}]", names.join(", ")))
+    }
+}
+
 /// A directory or file that has a default.
 pub(in crate::config) struct Path {
     pub(in crate::config) default: &'static str,

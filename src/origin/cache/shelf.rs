@@ -1,6 +1,7 @@
 //! The kept answers: least recently used ones go when there are too many bytes.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hashlink::LruCache;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use super::freshness::{Freshness, Use, age};
 use crate::clock::Timestamp;
 use crate::origin::{AskError, Asked};
+use crate::upstream::Listing;
 
 /// What an entry takes besides its body and target, roughly.
 const OVERHEAD_BYTES: usize = 512;
@@ -25,13 +27,20 @@ pub struct Cached {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// The body as a list of models, read when that is first asked for: one answer is given many times.
+    listing: Arc<OnceLock<Option<Listing>>>,
 }
 
 impl Cached {
+    /// The body as a list of models, if it is one.
+    pub fn listing(&self) -> Option<&Listing> {
+        self.listing.get_or_init(|| Listing::read(&self.body).ok()).as_ref()
+    }
+
     pub(super) fn of(asked: Asked) -> Self {
         let keep = |name: HeaderName| asked.headers.get(&name).cloned().map(|value| (name, value));
         let headers = KEPT_HEADERS.into_iter().filter_map(keep).collect();
-        Self { status: asked.status, headers, body: asked.body }
+        Self { status: asked.status, headers, body: asked.body, listing: Arc::default() }
     }
 
     fn aged(&self, seconds: u64) -> Self {

@@ -229,6 +229,9 @@ async fn a_million_guesses_leave_nothing_behind() {
     let took = started.elapsed();
     assert!(house.pot.clients.guesses.addresses() <= 4097, "{}", house.pot.clients.guesses.addresses());
     assert!(took < Duration::from_secs(120), "{took:?}");
+    let alarms = house.pot.metrics().encode().expect("metrics");
+    let rung = alarms.split("potluck_alarms_total{reason=\"client_key_guessing\"} ").nth(1).expect("the alarm rings");
+    assert_ne!(rung.lines().next(), Some("0"));
     let here = Some(IpAddr::from([192, 0, 2, 1]));
     let again = house.pot.let_in(&headers, ClientsMode::Required, here);
     assert!(matches!(again, Err(Turned::Guessing { retry_after_s: 1.. })), "{again:?}");

@@ -14,13 +14,14 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use crate::clients::routing::{DEFAULT_CATEGORY, Decision, Offer};
-use crate::money::{PriceList, RequestId};
-use crate::upstream::{AiCall, Dialect, Endpoint, Refusal};
-
+use crate::money::PriceList;
 use crate::pot::Guest;
+use crate::telemetry::ClientRefusal;
+use crate::upstream::{AiCall, Dialect, Endpoint, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
+use super::request::Request;
 use completion::Completion;
 pub(super) use weave::Weave;
 
@@ -39,7 +40,7 @@ impl Proxy {
         session: &mut ServerSession,
         guest: &Guest,
         call: AiCall,
-        request: RequestId,
+        request: Request,
     ) -> Served {
         match call {
             AiCall::Complete => self.complete(session, guest, request).await,
@@ -48,7 +49,7 @@ impl Proxy {
         }
     }
 
-    async fn complete(&self, session: &mut ServerSession, guest: &Guest, request: RequestId) -> Served {
+    async fn complete(&self, session: &mut ServerSession, guest: &Guest, request: Request) -> Served {
         let mut whole = match self.receive(session, guest, Dialect::Chat, request).await {
             Ok(whole) => whole,
             Err(served) => return served,
@@ -65,7 +66,7 @@ impl Proxy {
         self.infer_whole(session, endpoint, target, whole, Some(routing)).await
     }
 
-    async fn decide(&self, session: &mut ServerSession, guest: &Guest, request: RequestId) -> Served {
+    async fn decide(&self, session: &mut ServerSession, guest: &Guest, request: Request) -> Served {
         let whole = match self.receive(session, guest, Dialect::Chat, request).await {
             Ok(whole) => whole,
             Err(served) => return served,
@@ -88,12 +89,17 @@ impl Proxy {
         let features = completion.features();
         let Some(model) = completion.model() else {
             let list = self.listed();
-            let allowed = |model: &str| self.pot.may_use(model) && guest.may_ask_for(Some(model), &[]);
+            let offer = self.offer(guest);
+            let allowed = |model: &str| offer.has(model);
             return self
                 .router
                 .decide(&features, completion.category(), list.as_deref(), &allowed)
                 .map_err(Refusal::NoModel);
         };
+        if !guest.may_ask_for(Some(model), &[]) {
+            self.pot.refused_to(guest.spender(), ClientRefusal::Model);
+            return Err(Refusal::ClientModel);
+        }
         let (category, _, signals) = match completion.category() {
             Some(named) => (named, String::new(), Vec::new()),
             None => self.router.classify(&features),
@@ -109,7 +115,8 @@ impl Proxy {
 
     fn categories(&self, guest: &Guest) -> Value {
         let list = self.listed();
-        let allowed = |model: &str| self.pot.may_use(model) && guest.may_ask_for(Some(model), &[]);
+        let may_use = self.offer(guest);
+        let allowed = |model: &str| may_use.has(model);
         let offer = |offer: &Offer| {
             let why_not = self.router.stands(offer, list.as_deref(), &allowed);
             json!({

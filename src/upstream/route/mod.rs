@@ -13,7 +13,7 @@ mod refused;
 mod tests;
 
 pub use job::{JobId, JobPart};
-pub use public::PublicTarget;
+pub use public::{PublicList, PublicTarget};
 pub use refused::{Blocked, RouteRefusal};
 
 use http::Method;

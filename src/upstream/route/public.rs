@@ -14,13 +14,40 @@ const SEGMENT_MAX_BYTES: usize = 128;
 /// Path and query of a public list at the upstream. One meaning has one spelling: parameters stand in the order of the
 /// allow-list, each once, escaped the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PublicTarget(Box<str>);
+pub struct PublicTarget {
+    target: Box<str>,
+    /// What it is a list of.
+    pub list: PublicList,
+}
+
+/// What a public list is of, as far as it matters who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PublicList {
+    /// Models, or endpoints of them: of those that may be used.
+    Models,
+    /// How many models there are.
+    Count,
+    /// One model that somebody names, or something else that is the same for everybody.
+    Other,
+}
 
 impl Deref for PublicTarget {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        &self.target
+    }
+}
+
+impl PublicTarget {
+    /// The whole list of what this one counts.
+    pub fn counted(&self) -> Option<Self> {
+        let query = self.target.strip_prefix("/api/v1/models/count")?.trim_start_matches('?');
+        let is_page = |pair: &&str| pair.starts_with("limit=") || pair.starts_with("offset=");
+        let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !is_page(pair)).collect();
+        let mark = if pairs.is_empty() { "" } else { "?" };
+        let target = format!("/api/v1/models{mark}{}", pairs.join("&"));
+        Some(Self { target: target.into(), list: PublicList::Models })
     }
 }
 
@@ -52,13 +79,16 @@ const MODEL_FILTERS: [&str; 21] = [
 /// The public list at `path` (without its prefix), or `None` when there is none. Parameters that are not on the
 /// allow-list are left out; one that is, but doubled or with an odd value, is refused.
 pub(super) fn target(path: &str, query: &[u8]) -> Option<Result<PublicTarget, RouteRefusal>> {
-    let parameters: &[&str] = match path {
-        "models" | "models/count" | "embeddings/models" | "images/models" | "videos/models" => &MODEL_FILTERS,
-        "endpoints/zdr" | "providers" => &["limit", "offset"],
-        _ if names_model(path) => &[],
+    let (list, parameters): (PublicList, &[&str]) = match path {
+        "models" | "embeddings/models" | "images/models" | "videos/models" => (PublicList::Models, &MODEL_FILTERS),
+        "models/count" => (PublicList::Count, &MODEL_FILTERS),
+        "endpoints/zdr" => (PublicList::Models, &["limit", "offset"]),
+        "providers" => (PublicList::Other, &["limit", "offset"]),
+        _ if names_model(path) => (PublicList::Other, &[]),
         _ => return None,
     };
-    Some(parameters_of(query, parameters).map(|query| PublicTarget(format!("/api/v1/{path}{query}").into())))
+    let target = |query| PublicTarget { target: format!("/api/v1/{path}{query}").into(), list };
+    Some(parameters_of(query, parameters).map(target))
 }
 
 /// `model/{author}/{slug}`, `models/{author}/{slug}/endpoints`, `images/models/{author}/{slug}/endpoints`.

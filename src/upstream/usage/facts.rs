@@ -90,6 +90,19 @@ impl Facts {
         &self.reading
     }
 
+    /// What [`Reading::cost`] will be if the document being read is over here.
+    pub(super) fn cost_at_end(&self) -> Cost {
+        self.document.usage.as_ref().map_or(self.reading.cost, |usage| self.cost_with(usage))
+    }
+
+    fn cost_with(&self, usage: &Usage) -> Cost {
+        match usage.cost {
+            Charge::Absent => self.reading.cost,
+            Charge::Known(amount) => Cost::Known(amount),
+            Charge::Unusable => Cost::Unknown,
+        }
+    }
+
     pub(super) fn into_reading(self) -> Reading {
         self.reading
     }
@@ -285,13 +298,12 @@ impl Facts {
     }
 
     fn join(&mut self, usage: &Usage) {
-        let (cost, byok) = match usage.cost {
-            Charge::Absent => (self.reading.cost, self.reading.byok),
-            Charge::Known(amount) => (Cost::Known(amount), usage.upstream.filter(|_| usage.is_byok)),
-            Charge::Unusable => (Cost::Unknown, None),
+        self.reading.cost = self.cost_with(usage);
+        self.reading.byok = match usage.cost {
+            Charge::Absent => self.reading.byok,
+            Charge::Known(_) => usage.upstream.filter(|_| usage.is_byok),
+            Charge::Unusable => None,
         };
-        self.reading.cost = cost;
-        self.reading.byok = byok;
         for (total, count) in self.counts.iter_mut().zip(&usage.counts) {
             *total = count.or(*total);
         }

@@ -97,6 +97,14 @@ impl UsageReader {
         self.facts.reading().cost
     }
 
+    /// What a JSON body has cost, if nothing but white space follows; unknown while it is not whole.
+    pub fn cost_at_end(&self) -> Cost {
+        match self.shape {
+            Shape::Json if self.walk.is_closed() => self.facts.cost_at_end(),
+            _ => Cost::Unknown,
+        }
+    }
+
     /// The body is over, properly or not.
     pub fn finish(mut self) -> Reading {
         match &mut self.shape {

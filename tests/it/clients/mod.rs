@@ -1,7 +1,10 @@
 //! Client keys and tokens over real sockets: what they open, what they do not, and how they end.
 
+mod ai;
 mod budgets;
+mod guesses;
 mod life;
+mod lists;
 mod matrix;
 mod refusals;
 mod streams;

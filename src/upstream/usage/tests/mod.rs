@@ -3,12 +3,17 @@
 mod fixtures;
 mod random;
 
+use crate::money::Cost;
 use crate::upstream::{BodyShape, Endpoint, Reading, UsageReader};
 
 fn read<'a>(endpoint: Endpoint, shape: BodyShape, chunks: impl IntoIterator<Item = &'a [u8]>) -> Reading {
     let mut reader = UsageReader::new(endpoint, shape);
     chunks.into_iter().for_each(|chunk| reader.push(chunk));
-    reader.finish()
+    let ahead = reader.cost_at_end();
+    let reading = reader.finish();
+    let is_document = shape == BodyShape::Json && reading.complete;
+    assert_eq!(ahead, if is_document { reading.cost } else { Cost::Unknown }, "what is said ahead of the end holds");
+    reading
 }
 
 #[test]
