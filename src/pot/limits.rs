@@ -233,7 +233,8 @@ impl Pot {
 
     /// A true cost above its hold is booked in full; an operator should know that the bound was not one.
     pub(super) fn held_enough(&self, entry: &Entry) {
-        if let (Cost::Known(cost), Some(held)) = (entry.cost, entry.held)
+        let held = entry.held.or_else(|| entry.client.and_then(|charged| charged.held));
+        if let (Cost::Known(cost), Some(held)) = (entry.cost, held)
             && cost > held
         {
             self.metrics.alarm("cost_above_hold");

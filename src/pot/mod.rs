@@ -437,9 +437,7 @@ impl Pot {
             Cost::Known(amount) => Ended::Cost(amount),
             Cost::Unknown => Ended::Suspended,
         };
-        if entry.held.is_some() {
-            self.held_enough(&entry);
-        }
+        self.held_enough(&entry);
         let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
         // Before it is not under way any more: whoever finds nothing under way sees when that was.
         if let Some(card) = self.card(entry.key) {

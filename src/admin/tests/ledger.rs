@@ -50,7 +50,7 @@ async fn lines_are_shown_with_everything_known_about_them() {
     let entry = &page["entries"][4];
     let expected = serde_json::json!({
         "id": 1, "kind": "attempt", "at": "2026-11-24T03:00:00Z", "day": "2026-11-24", "request": entry["request"],
-        "attempt": 1, "key": "k1", "account": null, "client": null, "endpoint": "chat_completions",
+        "attempt": 1, "key": "k1", "account": null, "client": null, "user": null, "endpoint": "chat_completions",
         "model": "openai/gpt-4o-mini", "generation": null,
         "tokens": {"prompt": 30, "completion": 5, "cached": 10, "reasoning": null}, "cost": "$0.00001185", "byok": null,
         "held": null, "inSuspense": false, "basis": null, "outcome": "answered", "status": 200, "durationMs": 12,

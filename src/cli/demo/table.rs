@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::clients::{ClientId, Terms};
-use crate::money::{ModelGlobs, Usd};
+use crate::clients::{Allowance, ClientId, Terms};
+use crate::money::{ModelGlobs, Usd, Window};
 use crate::secret::Secret;
 use crate::store::LedgerFilter;
 
@@ -21,9 +21,14 @@ struct Eater {
     served: u64,
 }
 
+/// A client's budget for a day: more than it will spend here.
+const BUDGET: Usd = Usd::from_pico(50_000_000_000);
+
 /// What a client of that name may do.
 fn terms(name: &str, models: &[&str]) -> Terms {
-    Terms { name: name.to_owned(), models: ModelGlobs::new(models), ..Terms::default() }
+    let budgets = [(Window::Day, BUDGET)].into_iter().collect();
+    let allowance = Allowance { budgets, ..Allowance::default() };
+    Terms { name: name.to_owned(), models: ModelGlobs::new(models), allowance, ..Terms::default() }
 }
 
 impl Story {
@@ -43,14 +48,19 @@ impl Story {
         erin.served += 1;
         self.quiet().await?;
         self.pot.store().flush().await?;
-        self.picture.say(&format!("    {:<9} {:>10} {:>18}", "client", "requests", "spent"));
+        let row = |name: &str, requests: &str, spent: &str, left: &str| {
+            format!("    {name:<9} {requests:>10} {spent:>18} {left:>20}")
+        };
+        self.picture.say(&row("client", "requests", "spent", "left of the day's"));
         let mut equal = true;
         for eater in [&dana, &erin] {
             let (requests, spent) = self.eaten(eater.id).await?;
-            equal &= requests == eater.served && spent > Usd::ZERO;
-            self.picture.say(&format!("    {:<9} {requests:>10} {:>18}", eater.name, spent.to_string()));
+            let left = self.left(eater.id).await?;
+            equal &= requests == eater.served && spent > Usd::ZERO && left.checked_add(spent) == Some(BUDGET);
+            let left = format!("{left} of {BUDGET}");
+            self.picture.say(&row(eater.name, &requests.to_string(), &spent.to_string(), &left));
         }
-        self.expect(equal, "the ledger knows whose each request was")
+        self.expect(equal, "the ledger knows whose each request was, and each budget what it was")
     }
 
     async fn eater(&mut self, name: &'static str, models: &[&str]) -> Result<Eater, Stumble> {
@@ -58,7 +68,8 @@ impl Story {
         let (key, view) = added.map_err(|e| Stumble::Unexpected(e.to_string()))?;
         let id = view.client.id;
         let may = if models.is_empty() { "every model".to_owned() } else { models.join(", ") };
-        self.picture.say(&format!("  {name:<8} client {id} with key {}: {may}", view.client.mask));
+        let mask = &view.client.mask;
+        self.picture.say(&format!("  {name:<8} client {id} with key {mask}: {may}, {BUDGET} a day"));
         Ok(Eater { name, key: key.text(), id, served: 0 })
     }
 
@@ -71,6 +82,12 @@ impl Story {
         let is_told =
             ["model", "category", "reason"].iter().all(|name| routing.get(name).is_some_and(Value::is_string));
         self.expect(is_told, "the answer says which model was taken, and why")
+    }
+
+    /// What a client's budget leaves for the day.
+    async fn left(&self, client: ClientId) -> Result<Usd, Stumble> {
+        let view = self.pot.client(client).await.map_err(|e| Stumble::Unexpected(e.to_string()))?;
+        view.tab.budgets.first().map(|budget| budget.left).ok_or_else(|| Stumble::Unexpected("no budget".to_owned()))
     }
 
     /// What the ledger says of a client: its requests, and what they cost.
