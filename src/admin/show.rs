@@ -132,7 +132,7 @@ pub(super) fn health(view: &KeyView) -> KeyHealth {
 /// A client.
 pub(super) fn client(view: ClientView) -> ClientAnswer {
     let ClientView { client, standing, revoked_at, in_flight } = view;
-    let Terms { name, note, expires_at, models, concurrency } = client.terms;
+    let Terms { name, note, expires_at, models, concurrency, weight } = client.terms;
     ClientAnswer {
         id: client.id.to_string(),
         key: client.mask,
@@ -144,6 +144,7 @@ pub(super) fn client(view: ClientView) -> ClientAnswer {
         revoked_at: revoked_at.map(|at| at.to_string()),
         models: models.patterns().collect(),
         concurrency,
+        weight: weight.get(),
         in_flight,
     }
 }

@@ -77,6 +77,7 @@ const ADD_EXAMPLES: &str = "\
 Examples:
   potluck clients add ann                                         may ask for everything
   potluck clients add 'the library' --concurrency 4 --expires 2027-01-01
+  potluck clients add ward --weight 10                            is served ten times as much when all are waiting
   potluck clients add guests --models 'openai/gpt-4o-mini,*:free' --note 'in the hall'";
 
 const CHANGE_EXAMPLES: &str = "\
@@ -99,6 +100,9 @@ struct TermArgs {
     /// The most requests at a time
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
+    /// Its share when there are more requests than the pool can serve, from 1 (what it has when nothing is said) to 1000
+    #[arg(long, value_name = "N")]
+    weight: Option<u32>,
 }
 
 /// What is to be lifted.
@@ -130,6 +134,7 @@ fn body(name: Option<String>, set: TermArgs, lift: &LiftArgs) -> Map<String, Val
         member("expiresAt", set.expires.map(Value::from), lift.no_expires),
         member("models", set.models.map(Value::from), lift.no_models),
         member("concurrency", set.concurrency.map(Value::from), lift.no_concurrency),
+        member("weight", set.weight.map(Value::from), false),
     ]
     .into_iter()
     .flatten()
@@ -180,7 +185,7 @@ fn show(admin: &AdminArgs, answer: &ClientAnswer) -> Result<(), CliError> {
 
 /// Clients, one a line.
 fn client_table(clients: &[ClientAnswer]) -> String {
-    let columns = ["id", "name", "key", "status", "models", "at a time", "now", "expires", "note"];
+    let columns = ["id", "name", "key", "status", "models", "at a time", "now", "weight", "expires", "note"];
     let row = |client: &ClientAnswer| {
         [
             client.id.clone(),
@@ -190,6 +195,7 @@ fn client_table(clients: &[ClientAnswer]) -> String {
             if client.models.is_empty() { "all".to_owned() } else { client.models.join(", ") },
             client.concurrency.map_or_else(String::new, |n| n.to_string()),
             client.in_flight.to_string(),
+            client.weight.to_string(),
             client.expires_at.clone().unwrap_or_default(),
             client.note.clone().unwrap_or_default(),
         ]
@@ -211,10 +217,15 @@ mod tests {
 
     #[test]
     fn what_is_said_becomes_a_body() {
-        let set = TermArgs { models: Some(vec!["a/*".to_owned()]), concurrency: Some(3), ..TermArgs::default() };
+        let set = TermArgs {
+            models: Some(vec!["a/*".to_owned()]),
+            concurrency: Some(3),
+            weight: Some(9),
+            ..TermArgs::default()
+        };
         let lift = LiftArgs { no_note: true, ..LiftArgs::default() };
         let said = Value::from(body(Some("ann".to_owned()), set, &lift));
-        assert_eq!(said, json!({"name": "ann", "note": null, "models": ["a/*"], "concurrency": 3}));
+        assert_eq!(said, json!({"name": "ann", "note": null, "models": ["a/*"], "concurrency": 3, "weight": 9}));
         assert!(body(None, TermArgs::default(), &LiftArgs::default()).is_empty());
     }
 
@@ -223,10 +234,10 @@ mod tests {
         let client = json!({
             "id": "c1", "key": "ptl-…beef", "name": "ann\u{1b}[0m", "note": null, "status": "active",
             "createdAt": "2026-11-24T12:00:00Z", "expiresAt": null, "revokedAt": null, "models": [],
-            "concurrency": 2, "inFlight": 1
+            "concurrency": 2, "weight": 5, "inFlight": 1
         });
         let text = client_table(&[serde_json::from_value(client).expect("as the contract says")]);
-        for part in ["c1", "ann\u{fffd}[0m", "ptl-…beef", "active", "all"] {
+        for part in ["c1", "5", "ann\u{fffd}[0m", "ptl-…beef", "active", "all"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -12,7 +12,7 @@ pub mod routing;
 mod token;
 
 pub use book::Book;
-pub use client::{Client, Rejection, Standing, Terms};
+pub use client::{Client, Rejection, Standing, Terms, Weight};
 pub use key::{ClientKey, KeyHash, KeyHasher};
 pub use presented::{Presented, presented};
 pub use token::{Claims, Keyring, SigningKey, SigningKeyId, USER_MAX_CHARS, is_user_id};

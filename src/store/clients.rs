@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
-use crate::clients::{Client, ClientId, KeyHash, SigningKeyId, Terms};
+use crate::clients::{Client, ClientId, KeyHash, SigningKeyId, Terms, Weight};
 use crate::clock::Timestamp;
 use crate::money::ModelGlobs;
 use crate::secret::SecretBytes;
@@ -126,8 +126,8 @@ impl Store {
 fn add(connection: &Connection, client: &NewClient) -> Result<ClientId, Failed> {
     connection
         .prepare_cached(
-            "INSERT INTO clients (hash, mask, name, note, created_at, expires_at, models, concurrency) \
-             VALUES (:hash, :mask, :name, :note, :created_at, :expires_at, :models, :concurrency)",
+            "INSERT INTO clients (hash, mask, name, note, created_at, expires_at, models, concurrency, weight) \
+             VALUES (:hash, :mask, :name, :note, :created_at, :expires_at, :models, :concurrency, :weight)",
         )?
         .execute(named_params! {
             ":hash": client.hash.0,
@@ -138,6 +138,7 @@ fn add(connection: &Connection, client: &NewClient) -> Result<ClientId, Failed> 
             ":expires_at": column::millis(client.terms.expires_at),
             ":models": models(&client.terms),
             ":concurrency": client.terms.concurrency,
+            ":weight": client.terms.weight.get(),
         })?;
     let number = u32::try_from(connection.last_insert_rowid());
     Ok(ClientId(number.map_err(|_| StoreError::damaged("client ids are used up"))?))
@@ -147,7 +148,7 @@ fn change(connection: &Connection, id: ClientId, terms: &Terms) -> Result<(), Fa
     let changed = connection
         .prepare_cached(
             "UPDATE clients SET name = :name, note = :note, expires_at = :expires_at, models = :models, \
-             concurrency = :concurrency WHERE id = :id AND hash IS NOT NULL",
+             concurrency = :concurrency, weight = :weight WHERE id = :id AND hash IS NOT NULL",
         )?
         .execute(named_params! {
             ":id": id.0,
@@ -156,6 +157,7 @@ fn change(connection: &Connection, id: ClientId, terms: &Terms) -> Result<(), Fa
             ":expires_at": column::millis(terms.expires_at),
             ":models": models(terms),
             ":concurrency": terms.concurrency,
+            ":weight": terms.weight.get(),
         })?;
     there(id, changed)
 }
@@ -171,7 +173,7 @@ fn there(id: ClientId, changed: usize) -> Result<(), Failed> {
     if changed == 0 { Err(StoreError::NoSuchClient(id).into()) } else { Ok(()) }
 }
 
-const COLUMNS: &str = "id, hash, mask, name, note, created_at, expires_at, revoked_at, models, concurrency";
+const COLUMNS: &str = "id, hash, mask, name, note, created_at, expires_at, revoked_at, models, concurrency, weight";
 
 /// Every client whose key is not revoked.
 pub(super) fn load(connection: &Connection) -> Result<Vec<StoredClient>, StoreError> {
@@ -200,6 +202,7 @@ fn read_client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         expires_at: maybe_time(row, 6)?,
         models: ModelGlobs::new(patterns),
         concurrency: row.get(9)?,
+        weight: Weight::new(row.get(10)?).ok_or_else(|| column::odd(10, "a weight"))?,
     };
     Ok(StoredClient {
         client: Client { id: ClientId(row.get(0)?), mask: row.get(2)?, created_at: time(row, 5)?, terms },
@@ -216,10 +219,11 @@ fn models(terms: &Terms) -> Option<String> {
 
 /// What the audit says about a change.
 fn told(terms: &Terms) -> String {
-    let Terms { name, note, expires_at, models, concurrency } = terms;
+    let Terms { name, note, expires_at, models, concurrency, weight } = terms;
     let (expires_at, models) = (expires_at.map(|at| at.to_string()), models.patterns().collect::<Vec<_>>());
     serde_json::json!({
-        "name": name, "note": note, "expires_at": expires_at, "models": models, "concurrency": concurrency
+        "name": name, "note": note, "expires_at": expires_at, "models": models, "concurrency": concurrency,
+        "weight": weight.get()
     })
     .to_string()
 }

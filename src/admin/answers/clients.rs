@@ -34,6 +34,9 @@ pub struct ClientAnswer {
     pub models: Vec<String>,
     /// The most requests at a time.
     pub concurrency: Option<u32>,
+    /// Its share when there are more requests than the pool can serve.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub weight: u32,
     /// Requests under way.
     pub in_flight: u32,
 }

@@ -2,7 +2,7 @@
 
 use utoipa::ToSchema;
 
-use crate::clients::Terms;
+use crate::clients::{Terms, Weight};
 use crate::clock::Timestamp;
 use crate::money::{ClientId, ModelGlobs};
 
@@ -13,6 +13,7 @@ use super::super::text::{self, NAME_MAX_CHARS, NOTE_MAX_CHARS};
 
 const NAME: &str = "a name of at most 100 printable characters, which does not look like a key";
 const NOTE: &str = "a text of at most 300 printable characters, which does not look like a key";
+const WEIGHT: &str = "a whole number from 1 to 1000";
 
 /// `POST /clients`: somebody who may use the pool.
 #[derive(Debug, PartialEq, Eq, ToSchema)]
@@ -34,21 +35,25 @@ pub(in super::super) struct ClientOffer {
     /// The most requests at a time.
     #[schema(value_type = Option<u32>, minimum = 1, example = 4)]
     concurrency: Said<u32>,
+    /// Its share when there are more requests than the pool can serve: how much more it gets than a client of weight 1, which
+    /// is what it has when nothing is said.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000, example = 1)]
+    weight: Said<Weight>,
 }
 
 impl ClientOffer {
     pub(in super::super) fn read(body: &[u8], now: Timestamp) -> Result<Self, Refused> {
-        let ClientChange { name, note, expires_at, models, concurrency } = ClientChange::read_any(body, now)?;
+        let ClientChange { name, note, expires_at, models, concurrency, weight } = ClientChange::read_any(body, now)?;
         match name {
-            Said::Set(name) => Ok(Self { name, note, expires_at, models, concurrency }),
+            Said::Set(name) => Ok(Self { name, note, expires_at, models, concurrency, weight }),
             Said::Nothing | Said::Lift => Err(Refused::Missing { field: "name" }),
         }
     }
 
     pub(in super::super) fn into_terms(self) -> Terms {
-        let Self { name, note, expires_at, models, concurrency } = self;
+        let Self { name, note, expires_at, models, concurrency, weight } = self;
         let mut terms = Terms::default();
-        ClientChange { name: Said::Set(name), note, expires_at, models, concurrency }.apply(&mut terms);
+        ClientChange { name: Said::Set(name), note, expires_at, models, concurrency, weight }.apply(&mut terms);
         terms
     }
 }
@@ -72,6 +77,9 @@ pub(in super::super) struct ClientChange {
     /// As in `POST /clients`.
     #[schema(value_type = Option<u32>, minimum = 1, example = 4)]
     concurrency: Said<u32>,
+    /// As in `POST /clients`.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000, example = 1)]
+    weight: Said<Weight>,
 }
 
 impl ClientChange {
@@ -94,6 +102,7 @@ impl ClientChange {
             expires_at: fields.said("expiresAt", EXPIRES_AT, |json| to_come(json, now))?,
             models: fields.said("models", MODELS, patterns)?,
             concurrency: fields.said("concurrency", CONCURRENCY, |json| json.parse().ok().filter(|n| *n > 0))?,
+            weight: fields.said("weight", WEIGHT, |json| Weight::new(json.parse().ok()?))?,
         };
         fields.finish()?;
         Ok(change)
@@ -101,7 +110,7 @@ impl ClientChange {
 
     /// Do so.
     pub(in super::super) fn apply(self, terms: &mut Terms) {
-        let Self { name, note, expires_at, models, concurrency } = self;
+        let Self { name, note, expires_at, models, concurrency, weight } = self;
         if let Said::Set(name) = name {
             terms.name = name;
         }
@@ -113,6 +122,11 @@ impl ClientChange {
             Said::Set(patterns) => terms.models = ModelGlobs::new(patterns),
         }
         concurrency.apply(&mut terms.concurrency);
+        match weight {
+            Said::Nothing => {}
+            Said::Lift => terms.weight = Weight::default(),
+            Said::Set(weight) => terms.weight = weight,
+        }
     }
 }
 
@@ -162,7 +176,7 @@ mod tests {
 
     #[test]
     fn offers_are_read_whole_or_refused_by_name() {
-        let body = r#"{"name":" ann ","note":"of the library","expiresAt":"2027-01-01","models":["openai/*"],"concurrency":3}"#;
+        let body = r#"{"name":" ann ","note":"of the library","expiresAt":"2027-01-01","models":["openai/*"],"concurrency":3,"weight":7}"#;
         let terms = ClientOffer::read(body.as_bytes(), NOW).expect("a good offer").into_terms();
         let expected = Terms {
             name: "ann".to_owned(),
@@ -170,6 +184,7 @@ mod tests {
             expires_at: Timestamp::parse_rfc3339("2027-01-01T00:00:00Z"),
             models: ModelGlobs::new(["openai/*"]),
             concurrency: Some(3),
+            weight: Weight::new(7).expect("a weight"),
         };
         assert_eq!(terms, expected);
         let check = |body: &str, code: &str, field: Option<&str>| {
@@ -184,6 +199,9 @@ mod tests {
         check(r#"{"name":"a","expiresAt":"2020-01-01"}"#, "field_wrong_value", Some("expiresAt"));
         check(r#"{"name":"a","models":["a b"]}"#, "field_wrong_value", Some("models"));
         check(r#"{"name":"a","concurrency":0}"#, "field_wrong_value", Some("concurrency"));
+        for weight in ["0", "1001", "-1", "1.5", "\"2\""] {
+            check(&format!(r#"{{"name":"a","weight":{weight}}}"#), "field_wrong_value", Some("weight"));
+        }
         check(r#"{"name":"a","budget":5}"#, "field_unknown", Some("budget"));
         check(r#"{"name":"a","key":"x"}"#, "field_unknown", Some("key"));
     }
@@ -196,13 +214,15 @@ mod tests {
             expires_at: Some(NOW),
             models: ModelGlobs::new(["openai/*"]),
             concurrency: Some(3),
+            weight: Weight::new(7).expect("a weight"),
         };
         let mut change = |body: &str| {
             ClientChange::read(body.as_bytes(), NOW).expect(body).apply(&mut terms);
             terms.clone()
         };
         assert_eq!(change(r#"{"concurrency":5}"#).concurrency, Some(5));
-        let lifted = change(r#"{"note":null,"expiresAt":null,"models":null,"concurrency":null}"#);
+        assert_eq!(change(r#"{"weight":1000}"#).weight.get(), 1000);
+        let lifted = change(r#"{"note":null,"expiresAt":null,"models":null,"concurrency":null,"weight":null}"#);
         assert_eq!(lifted, Terms { name: "ann".to_owned(), ..Terms::default() });
         assert_eq!(change(r#"{"name":"bob"}"#).name, "bob");
         for (body, code) in [("{}", "nothing_to_change"), (r#"{"name":null}"#, "field_wrong_value")] {

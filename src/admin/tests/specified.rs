@@ -34,7 +34,7 @@ fn good_body(method: &str, path: &str) -> String {
         ("post", "/keys/openrouter") => offer(9),
         ("delete", "/keys/openrouter") => r#"{"id":"k1"}"#.to_owned(),
         ("patch", "/keys/openrouter/{id}") => r#"{"limits":{"caps":{"day":5},"paused":true}}"#.to_owned(),
-        ("post", "/clients") => r#"{"name":"ann","models":["openai/*"],"concurrency":2}"#.to_owned(),
+        ("post", "/clients") => r#"{"name":"ann","models":["openai/*"],"concurrency":2,"weight":3}"#.to_owned(),
         ("patch", "/clients/{id}") => r#"{"note":"of the library"}"#.to_owned(),
         ("delete", "/clients/{id}") => "{}".to_owned(),
         ("post", "/tokens/rotate") => r#"{"endTokens":true}"#.to_owned(),
@@ -131,7 +131,7 @@ fn documented_requests_name_the_members_that_are_read() {
     assert_eq!(members("KeyChange"), ["limits"]);
     assert_eq!(members("LimitsWord"), ["caps", "concurrency", "expiresAt", "models", "paused", "reserve"]);
     assert_eq!(members("CapsWord"), ["day", "month", "total", "week"]);
-    assert_eq!(members("ClientOffer"), ["concurrency", "expiresAt", "models", "name", "note"]);
+    assert_eq!(members("ClientOffer"), ["concurrency", "expiresAt", "models", "name", "note", "weight"]);
     assert_eq!(members("ClientChange"), members("ClientOffer"));
     assert_eq!(members("RotationWord"), ["endTokens"]);
     assert_eq!(members("CostWord"), ["cost", "entry"]);

@@ -12,6 +12,7 @@ CREATE TABLE clients (
     revoked_at  INTEGER,
     models      TEXT, -- a JSON array of patterns; NULL allows every model
     concurrency INTEGER,
+    weight      INTEGER NOT NULL DEFAULT 1,
     CHECK ((hash IS NULL) = (revoked_at IS NOT NULL))
 ) STRICT;
 
