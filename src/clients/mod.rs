@@ -2,11 +2,12 @@
 //!
 //! A client holds a [`ClientKey`], or a token that was issued for it ([`Keyring`]). [`presented`] finds either in a
 //! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do. [`routing`] chooses the model
-//! where a request names none.
+//! where a request names none. [`line`] says whose turn it is when there are more requests than the pool can serve.
 
 mod book;
 mod client;
 mod key;
+pub mod line;
 mod presented;
 pub mod routing;
 mod token;
