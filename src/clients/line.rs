@@ -12,9 +12,13 @@
 //! after a key is free are as many requests as there are lots, not as many as there are requests, and no request that
 //! cannot be served is in the way of one that can. One of each lot **keeps watch**: keys come back by the clock, too.
 
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::money::{ClientId, Usd};
+
+use standing::{Account, Crowd, Lot, Turn};
 
 use super::Weight;
 
@@ -94,46 +98,11 @@ pub struct Line {
     debtors: BTreeSet<(u128, Who)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Lot {
-    /// Everybody's who wants the like.
-    Alike(Kind),
-    /// What else a client wants that wants a great many things.
-    Rest(Who),
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Ticket {
     who: Who,
     lot: Lot,
     cost: Usd,
-}
-
-/// One client.
-#[derive(Debug)]
-struct Account {
-    weight: Weight,
-    /// The round in which it owes nothing any more.
-    up_at: u128,
-    /// Its tickets, in the order in which they came.
-    tickets: BTreeMap<Lot, BTreeSet<TicketId>>,
-    waiting: usize,
-}
-
-/// When somebody should look: who is up first; of those, who came first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
-    up_at: u128,
-    ticket: TicketId,
-}
-
-/// Those who stand in a lot: the first of each client.
-#[derive(Debug)]
-struct Crowd {
-    firsts: BTreeSet<(Turn, Who)>,
-    is_open: bool,
-    prospect: Prospect,
-    watch: TicketId,
 }
 
 impl Line {
@@ -334,30 +303,6 @@ impl Line {
         debug_assert!(self.tickets.len() <= self.bounds.places, "the line is bounded");
         debug_assert_eq!(self.lots.len(), self.open.len() + self.shut.len(), "each lot is open or shut");
         debug_assert!(self.clients.len() <= self.tickets.len() + self.debtors.len(), "nobody else is remembered");
-    }
-}
-
-impl Crowd {
-    /// When the first of an open lot should look.
-    fn turn(&self) -> Option<Turn> {
-        self.firsts.first().filter(|_| self.is_open).map(|(turn, _)| *turn)
-    }
-}
-
-impl Account {
-    /// When the first of its tickets in a lot should look.
-    fn first_of(&self, lot: Lot) -> Option<Turn> {
-        let ticket = self.tickets.get(&lot)?.first().copied()?;
-        Some(Turn { up_at: self.up_at, ticket })
-    }
-
-    fn take(&mut self, lot: Lot, id: TicketId) {
-        if let Some(own) = self.tickets.get_mut(&lot) {
-            self.waiting -= usize::from(own.remove(&id));
-            if own.is_empty() {
-                self.tickets.remove(&lot);
-            }
-        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Pot {
         let day = entry.opened_at.day();
         self.pool().found(entry.key, entry.held, cost, day, self.clock.now());
         self.metrics.settled(entry.key, cost);
-        self.freed.notify_waiters();
+        self.freed();
         self.lease_wanted.notify_one();
     }
 

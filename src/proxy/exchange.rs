@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pingora::protocols::http::ServerSession;
 
+use crate::clients::line::Share;
 use crate::clock::Tick;
 use crate::money::{Outcome, RequestId};
 use crate::pool::{Effect, Unavailable};
@@ -32,6 +33,7 @@ pub(super) struct Inference<'a> {
     pub(super) endpoint: Endpoint,
     target: &'a str,
     pub(super) call: Arc<Call>,
+    pub(super) share: Share,
     pub(super) facts: RequestFacts,
     pub(super) body: HeldBody,
     arrived: Tick,
@@ -114,6 +116,7 @@ impl Proxy {
             endpoint,
             target,
             call,
+            share: guest.share(),
             facts,
             body,
             arrived,
@@ -198,6 +201,10 @@ impl Inference<'_> {
             let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
+                Err(Empty::Full(full)) => {
+                    self.proxy.pot.metrics().client_refused(ClientRefusal::QueueFull);
+                    return self.refuse(session, &Refusal::QueueFull(full)).await;
+                }
                 Err(Empty::Unavailable(_)) if ledger_full && held.is_none() => {
                     return self.refuse(session, &Refusal::LedgerFull).await;
                 }

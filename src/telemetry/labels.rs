@@ -67,11 +67,13 @@ pub enum ClientRefusal {
     Model,
     /// The client has as many requests under way as it may.
     Busy,
+    /// As many requests wait for a key as may.
+    QueueFull,
 }
 
 impl ClientRefusal {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Malformed,
         Self::Unknown,
@@ -80,6 +82,7 @@ impl ClientRefusal {
         Self::Guessing,
         Self::Model,
         Self::Busy,
+        Self::QueueFull,
     ];
 
     /// The label value.
@@ -93,6 +96,7 @@ impl ClientRefusal {
             Self::Guessing => "guessing",
             Self::Model => "model",
             Self::Busy => "busy",
+            Self::QueueFull => "queue_full",
         }
     }
 }

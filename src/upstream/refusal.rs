@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use crate::clients::line::Full;
 use crate::clients::routing::NoModel;
 use crate::clock::Timestamp;
 use crate::money::{GenerationId, Unbounded};
@@ -45,6 +46,8 @@ pub enum Refusal {
     ClientModel,
     /// The client has as many requests under way as it may.
     ClientBusy,
+    /// As many requests wait for a key as may: all together, or this client's.
+    QueueFull(Full),
     /// What is wrong with the body of a call for a token.
     TokenAsk(&'static str),
     /// Keys were tried and refused until the bound on attempts was reached.
@@ -114,7 +117,7 @@ impl Refusal {
         match self {
             Self::ClientKey => 401,
             Self::ClientModel => 403,
-            Self::ClientBusy | Self::Guessing { .. } => 429,
+            Self::ClientBusy | Self::QueueFull(_) | Self::Guessing { .. } => 429,
             Self::TokenAsk(_) => 400,
             Self::Route(RouteRefusal::Method { .. }) => 405,
             Self::Route(RouteRefusal::Blocked(_)) => 403,
@@ -166,6 +169,7 @@ impl Refusal {
             Self::Guessing { .. } => "too_many_wrong_keys",
             Self::ClientModel => "client_model_not_allowed",
             Self::ClientBusy => "client_busy",
+            Self::QueueFull(_) => "queue_full",
             Self::TokenAsk(_) => "bad_token_request",
             Self::OutOfAttempts => "out_of_attempts",
             Self::Route(RouteRefusal::NotFound) => "not_found",
@@ -220,6 +224,10 @@ impl Refusal {
                 "this client key may not be used for this model, or for one of the fallbacks: choose another"
             }
             Self::ClientBusy => "this client key has as many requests under way as it may: try again in a moment",
+            Self::QueueFull(Full::Client) => {
+                "as many requests of this client are waiting as may: try again in a moment"
+            }
+            Self::QueueFull(Full::Line) => "as many requests are waiting as may: try again in a moment",
             Self::TokenAsk(what) => what,
             Self::OutOfAttempts => "the keys that were tried could not serve this request: try again",
             Self::BodyBudget => "too many large requests at once: try again in a moment",
@@ -245,7 +253,7 @@ impl Refusal {
             Self::NoKey { until, now, .. } => {
                 until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
             }
-            Self::BodyBudget | Self::LedgerFull | Self::ClientBusy => Some(BUSY_RETRY_S),
+            Self::BodyBudget | Self::LedgerFull | Self::ClientBusy | Self::QueueFull(_) => Some(BUSY_RETRY_S),
             Self::Guessing { retry_after_s } => Some(*retry_after_s),
             Self::UpstreamUnreachable => Some(UPSTREAM_RETRY_S),
             Self::Unbounded(why) if why.is_passing() => Some(UPSTREAM_RETRY_S),
