@@ -1,5 +1,6 @@
 //! Client keys and tokens over real sockets: what they open, what they do not, and how they end.
 
+mod fair;
 mod life;
 mod matrix;
 mod refusals;
