@@ -145,7 +145,12 @@ impl Hunt {
     /// Whether it may wait on for a place on a key that is on trial, so long after the first attempt began. That is no wait for
     /// a key that is due back, but who never waits does not wait for this either.
     pub fn may_queue(&self, elapsed: Duration) -> bool {
-        !self.limits.patience.is_zero() && elapsed < self.limits.budget
+        !self.limits.patience.is_zero() && !self.is_late(elapsed)
+    }
+
+    /// Whether no further attempt may start. What it was in line for is not its own doing.
+    fn is_late(&self, elapsed: Duration) -> bool {
+        elapsed.saturating_sub(self.queued) >= self.limits.budget
     }
 
     /// An attempt with `chosen` was refused, `elapsed` after the first one began.
@@ -166,7 +171,7 @@ impl Hunt {
         if matches!(next, Next::AnotherAccount | Next::AnotherAccountOnce) {
             self.avoid.extend(chosen.account);
         }
-        let spent = self.attempts >= self.limits.attempts || elapsed >= self.limits.budget;
+        let spent = self.attempts >= self.limits.attempts || self.is_late(elapsed);
         match (spent, presentable) {
             (true, true) => Onward::Pass,
             (true, false) => Onward::OutOfAttempts,
@@ -232,13 +237,13 @@ mod tests {
         assert_eq!(hunt.wait(Prospect::Nothing, Some(millis(1))), None);
         hunt.waited(Wait::ForKey(millis(500)), Duration::MAX);
         assert_eq!((hunt.wait(Prospect::Trial, None), hunt.wait(Prospect::Due, Some(Duration::ZERO))), (None, None));
+        assert!(hunt.may_queue(millis(9_999)) && !hunt.may_queue(millis(10_000)));
         let turn = Wait::InLine(millis(30_000));
         assert_eq!(hunt.wait(Prospect::Busy, None), Some(turn), "its turn is waited for beside that");
         hunt.waited(turn, millis(29_999));
         assert_eq!(hunt.wait(Prospect::Busy, None), Some(Wait::InLine(millis(1))));
         hunt.waited(turn, Duration::MAX);
         assert_eq!(hunt.wait(Prospect::Busy, None), None);
-        assert!(hunt.may_queue(millis(9_999)) && !hunt.may_queue(millis(10_000)));
         let hasty = HuntLimits { patience: Duration::ZERO, ..hunt.limits };
         assert!(!Hunt::new(hasty).may_queue(Duration::ZERO));
     }
@@ -269,5 +274,10 @@ mod tests {
         slow.begin();
         let late = Duration::from_secs(10);
         assert_eq!(slow.refused(Next::AnotherAccountOnce, &chosen(1, 1), late), Onward::Pass);
+        let mut queued = self::hunt();
+        queued.waited(Wait::InLine(late), late);
+        assert!(queued.may_queue(late));
+        queued.begin();
+        assert_eq!(queued.refused(Next::AnotherKey, &chosen(1, 1), late), Onward::Again { presentable: false });
     }
 }
