@@ -16,6 +16,7 @@ use pingora::services::listening::Service;
 
 use crate::admin::AdminApp;
 use crate::background::{Auditor, Leases, Patience, PriceRefresher, Prober, Reconciler, Verifier};
+use crate::clients::line::Bounds;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::origin::{Origin, OriginError};
@@ -113,7 +114,9 @@ impl Potluck {
         let origin = Origin::new(&config.upstream)?;
         let policy = policy(&config.pool);
         let metrics = Metrics::new();
-        let pot = Pot::new(Parts { clock, policy, store, loaded, origin, metrics });
+        let line = Bounds { places: config.clients.queue_max, per_client: config.clients.queue_per_client_max };
+        let wait_for_key = config.upstream.wait_for_key;
+        let pot = Pot::new(Parts { clock, policy, store, loaded, origin, metrics, line, wait_for_key });
         add_keys(&pot, &config.keys)?;
         Ok(Self { pot, config, claim })
     }

@@ -78,6 +78,7 @@ const ADD_EXAMPLES: &str = "\
 Examples:
   potluck clients add ann                                         may ask for everything
   potluck clients add 'the library' --concurrency 4 --expires 2027-01-01
+  potluck clients add ward --weight 10                            is served ten times as much when all are waiting
   potluck clients add guests --models 'openai/gpt-4o-mini,*:free' --note 'in the hall'
   potluck clients add app --month 20 --requests-per-minute 60 --user-day 0.5    20 dollars a month in all, and half a
                                                                               dollar a day for each of its users";
@@ -136,6 +137,9 @@ struct TermArgs {
     /// The most requests at a time for each of its users
     #[arg(long, value_name = "N")]
     user_concurrency: Option<u32>,
+    /// Its share when there are more requests than the pool can serve, from 1 (what it has when nothing is said) to 1000
+    #[arg(long, value_name = "N")]
+    weight: Option<u32>,
 }
 
 /// What is to be lifted.
@@ -220,6 +224,7 @@ fn body(name: Option<String>, set: TermArgs, lift: &LiftArgs) -> Map<String, Val
         member("tokensPerMinute", number(set.tokens_per_minute), lift.no_tokens_per_minute),
         member("concurrency", number(set.concurrency), lift.no_concurrency),
         if lift.no_user_limits { member("perUser", None, true) } else { object("perUser", user) },
+        member("weight", number(set.weight), false),
     ]
     .into_iter()
     .flatten()
@@ -270,8 +275,10 @@ fn show(admin: &AdminArgs, answer: &ClientAnswer) -> Result<(), CliError> {
 
 /// Clients, one a line.
 fn client_table(clients: &[ClientAnswer]) -> String {
-    let columns =
-        ["id", "name", "key", "status", "models", "budgets", "spent", "requests", "refused", "now", "expires", "note"];
+    let columns = [
+        "id", "name", "key", "status", "models", "budgets", "spent", "requests", "refused", "now", "weight", "expires",
+        "note",
+    ];
     let row = |client: &ClientAnswer| {
         [
             client.id.clone(),
@@ -284,6 +291,7 @@ fn client_table(clients: &[ClientAnswer]) -> String {
             client.requests.to_string(),
             client.refused.to_string(),
             client.in_flight.to_string(),
+            client.weight.to_string(),
             client.expires_at.clone().unwrap_or_default(),
             client.note.clone().unwrap_or_default(),
         ]
@@ -320,10 +328,15 @@ mod tests {
 
     #[test]
     fn what_is_said_becomes_a_body() {
-        let set = TermArgs { models: Some(vec!["a/*".to_owned()]), concurrency: Some(3), ..TermArgs::default() };
+        let set = TermArgs {
+            models: Some(vec!["a/*".to_owned()]),
+            concurrency: Some(3),
+            weight: Some(9),
+            ..TermArgs::default()
+        };
         let lift = LiftArgs { no_note: true, ..LiftArgs::default() };
         let said = Value::from(body(Some("ann".to_owned()), set, &lift));
-        assert_eq!(said, json!({"name": "ann", "note": null, "models": ["a/*"], "concurrency": 3}));
+        assert_eq!(said, json!({"name": "ann", "note": null, "models": ["a/*"], "concurrency": 3, "weight": 9}));
         assert!(body(None, TermArgs::default(), &LiftArgs::default()).is_empty());
         let set = TermArgs { day: "0.50".parse().ok(), user_concurrency: Some(1), ..TermArgs::default() };
         let lift = LiftArgs { no_month: true, ..LiftArgs::default() };
@@ -341,7 +354,7 @@ mod tests {
             "budgets": [{"window": "day", "cap": "$5.0000", "spent": "$3.8000", "left": "$1.2000",
                 "turnsAt": "2026-11-25T00:00:00Z"}],
             "held": "$0.0000", "suspenseMost": "$0.0000", "stranded": "$0.0000", "requestsPerMinute": 60,
-            "tokensPerMinute": null, "concurrency": 2, "inFlight": 1, "requests": 17, "refused": 3,
+            "tokensPerMinute": null, "concurrency": 2, "weight": 5, "inFlight": 1, "requests": 17, "refused": 3,
             "perUser": {"budgets": {"day": null, "week": null, "month": null, "total": null},
                 "requestsPerMinute": null, "tokensPerMinute": null, "concurrency": null},
             "tokens": {"prompt": 1, "completion": 2, "cached": 0, "reasoning": 0},

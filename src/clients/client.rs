@@ -1,9 +1,11 @@
 //! A client: who it is, until when, and what it may ask for.
 
+use std::num::NonZeroU16;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::money::{ClientId, ModelGlobs};
+use crate::money::{ClientId, ModelGlobs, Usd};
 
 use super::Allowance;
 
@@ -22,6 +24,39 @@ pub struct Terms {
     pub allowance: Allowance,
     /// What each of its users may use, of those that it names in tokens.
     pub per_user: Allowance,
+    /// Its share when there are more requests than the pool can serve.
+    pub weight: Weight,
+}
+
+/// How much more a client is served than one of weight 1, while both of them wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight(NonZeroU16);
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(NonZeroU16::MIN)
+    }
+}
+
+impl Weight {
+    /// The largest one.
+    pub const MAX: u16 = 1000;
+
+    /// A weight from 1 to [`Weight::MAX`].
+    pub fn new(weight: u32) -> Option<Self> {
+        let weight = u16::try_from(weight).ok().filter(|weight| *weight <= Self::MAX)?;
+        NonZeroU16::new(weight).map(Self)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0.get() as u32
+    }
+
+    /// In how many rounds so much is forgiven: a pico-dollar in each for every unit.
+    pub(super) fn rounds(self, cost: Usd) -> u128 {
+        u128::try_from(cost.as_pico()).unwrap_or_default().div_ceil(u128::from(self.0.get()))
+    }
 }
 
 /// A client whose key has not been revoked.
@@ -95,6 +130,16 @@ impl Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_weight_is_from_one_to_a_thousand() {
+        for (number, weight) in [(0, None), (1, Some(1)), (1000, Some(1000)), (1001, None), (u32::MAX, None)] {
+            assert_eq!(Weight::new(number).map(Weight::get), weight, "{number}");
+        }
+        assert_eq!(Weight::default().get(), 1);
+        let three = Weight::new(3).expect("a weight");
+        assert_eq!([0, 1, 3, 4, -5].map(|pico| three.rounds(Usd::from_pico(pico))), [0, 1, 1, 2, 0]);
+    }
 
     #[test]
     fn a_key_is_good_until_the_moment_it_expires() {

@@ -2,13 +2,14 @@
 //!
 //! A client holds a [`ClientKey`], or a token that was issued for it ([`Keyring`]). [`presented`] finds either in a
 //! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do. [`routing`] chooses the model
-//! where a request names none.
+//! where a request names none. [`line`] says whose turn it is when there are more requests than the pool can serve.
 
 mod allowance;
 mod book;
 mod bucket;
 mod client;
 mod key;
+pub mod line;
 mod presented;
 pub mod routing;
 mod tab;
@@ -17,7 +18,7 @@ mod token;
 pub use allowance::Allowance;
 pub use book::Book;
 pub use bucket::{Bucket, Drought};
-pub use client::{Client, Rejection, Standing, Terms};
+pub use client::{Client, Rejection, Standing, Terms, Weight};
 pub use key::{ClientKey, KeyHash, KeyHasher};
 pub use presented::{Presented, presented};
 pub use tab::{Shortage, Tab};

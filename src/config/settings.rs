@@ -301,6 +301,13 @@ settings! {
         "token_life_ms" => token_life: Duration = Millis { default: DAY, min: SECOND, max: 30 * DAY };
         /// Users that one client may name in POST /auth/token, each with budgets and rates of its own.
         "users_max" => users_max: usize = Count { default: 10_000, min: 1, max: 1_000_000, unit: "users" };
+        /// Requests that may wait for a key at one time. They are served in turn, client by client; one more is refused with 429.
+        "queue_max" => queue_max: usize = Count { default: 10_000, min: 1, max: 1_000_000, unit: "requests" };
+        /// Those of one client. All who come without a client key are one.
+        "queue_per_client_max" => queue_per_client_max: usize = Count { default: 1000, min: 1, max: 1_000_000, unit: "requests" };
+        /// How long a request may wait, in all, for its turn while keys are as busy as they may be, before it is refused with
+        /// 503; 0 refuses it at once. For a key that rests it waits no longer than upstream.wait_for_key_ms.
+        "queue_wait_ms" => queue_wait: Duration = Millis { default: 30 * SECOND, min: 0, max: HOUR };
     }
 
     /// Which model serves a request to /api/ai/completion that names none (docs/routing.md).

@@ -33,8 +33,8 @@ impl Pool {
     /// trial's time limit settles it; beyond that by [`Pool::choose_at_last`] only.
     pub fn choose(&mut self, want: &Want<'_>, now: Timestamp, roll: u64) -> Choice {
         self.see(now);
-        if let Some(until) = self.resting_until(now).filter(|_| !self.is_empty()) {
-            return Choice::None(Unavailable { reason: NoKey::AllLimited, until: Some(until) });
+        if let Some(why) = self.everyone_rests(now) {
+            return Choice::None(why);
         }
         let mut timers = TIMERS_FIRST_LOOK;
         loop {
@@ -48,6 +48,17 @@ impl Pool {
                 return Choice::None(self.unavailable(want, now));
             }
         }
+    }
+
+    /// Why no key serves such a request, for one that does not look for a key itself. Should one fit, it is `AllBusy`.
+    pub fn outlook(&mut self, want: &Want<'_>, now: Timestamp) -> Unavailable {
+        self.see(now);
+        self.everyone_rests(now).unwrap_or_else(|| self.unavailable(want, now))
+    }
+
+    fn everyone_rests(&self, now: Timestamp) -> Option<Unavailable> {
+        let until = self.resting_until(now).filter(|_| !self.is_empty())?;
+        Some(Unavailable { reason: NoKey::AllLimited, until: Some(until) })
     }
 
     /// When the first key that cannot serve such a request now is back, whoever has tried it: what a client that found no

@@ -36,7 +36,7 @@ impl Pot {
             self.found_for(charged, cost, day);
         }
         self.metrics.settled(entry.key, cost);
-        self.freed.notify_waiters();
+        self.freed();
         self.lease_wanted.notify_one();
     }
 

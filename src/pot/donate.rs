@@ -106,6 +106,7 @@ impl Pot {
         for evidence in &look.evidence {
             self.evidence(id, evidence, now);
         }
+        self.freed();
         self.probe_wanted.notify_one();
         tracing::info!(key = %id, verified = look.verified, "key added to the pool");
         Ok(Donated { id, total_keys: self.total_keys(), verified: look.verified })
@@ -138,6 +139,7 @@ impl Pot {
         self.pool().remove(id);
         self.cards.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.metrics.forget(id);
+        self.freed();
         tracing::info!(key = %id, "key removed from the pool");
     }
 

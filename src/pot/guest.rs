@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::sync::watch;
 
+use crate::clients::line::Share;
 use crate::clients::{Claims, ClientId, ClientKey, ClientUser, Presented, Rejection, presented};
 use crate::clock::Timestamp;
 use crate::config::ClientsMode;
@@ -113,6 +114,12 @@ impl Guest {
     /// Which client it is.
     pub fn client(&self) -> Option<ClientId> {
         self.member.as_ref().map(|member| member.client.id)
+    }
+
+    /// What share of the pool it has when there are more requests than that can serve.
+    pub fn share(&self) -> Share {
+        let weight = self.member.as_ref().map(|member| member.client.terms.weight);
+        Share { client: self.client(), weight: weight.unwrap_or_default() }
     }
 
     /// Whether it may ask for this model, and for those that it may end up with instead.

@@ -55,7 +55,7 @@ impl Pot {
             drop(tokio::time::timeout(SYNC_PATIENCE, syncing).await);
         }
         self.lease_wanted.notify_one();
-        self.freed.notify_waiters();
+        self.freed();
         tracing::info!(key = %id, "the key's limits were changed");
         let overview = self.overview().await?;
         overview.keys.into_iter().find(|key| key.id == id).ok_or(AdminError::NotFound)
@@ -224,11 +224,6 @@ impl Pot {
     /// Wakes when a lease may be too small or too large.
     pub(crate) fn lease_wanted(&self) -> &Notify {
         &self.lease_wanted
-    }
-
-    /// Wakes everybody who waits for a busy key when something on one is over.
-    pub(crate) fn freed(&self) -> &Notify {
-        &self.freed
     }
 
     /// A true cost above its hold is booked in full; an operator should know that the bound was not one.

@@ -19,6 +19,7 @@ mod tab;
 #[cfg(test)]
 mod tests;
 mod view;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 
 use clients::Clients;
 use quiet::{Asked, Ends};
+use waiting::Waiting;
 
 pub use account::Account;
 pub use attempt::{Attempt, Begun, Call, Progress};
@@ -43,7 +45,9 @@ pub use view::{
     AdminError, CapView, DonateError, Donated, Donation, KeyMoney, KeyRef, KeyView, Overview, Readiness, SettleError,
     Withdrawn,
 };
+pub use waiting::Place;
 
+use crate::clients::line::Bounds;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::money::{ClientId, Cost, Ended, Entry, Outcome, UsageCheck};
 use crate::origin::Origin;
@@ -112,7 +116,7 @@ pub struct Pot {
     probe_wanted: Notify,
     settle_wanted: Notify,
     lease_wanted: Notify,
-    freed: Notify,
+    waiting: Waiting,
     /// Held by whoever changes which keys there are and what their donors allow.
     changes: tokio::sync::RwLock<()>,
     /// Changes of limits, one after the other.
@@ -123,7 +127,6 @@ pub struct Pot {
     out_of_step: Mutex<BTreeSet<KeyId>>,
     /// Since when nobody else works with the store.
     alone_since: Mutex<Option<Tick>>,
-    verdict: Notify,
     requests: AtomicU32,
     draining: AtomicBool,
 }
@@ -143,12 +146,16 @@ pub struct Parts {
     pub origin: Arc<Origin>,
     /// The metrics to keep.
     pub metrics: Metrics,
+    /// How many requests may wait.
+    pub line: Bounds,
+    /// How soon a key must be back to be waited for.
+    pub wait_for_key: Duration,
 }
 
 impl Pot {
     /// Put the parts together: every stored key goes back into the pool in the state it was in.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { clock, policy, store, loaded, origin, metrics } = parts;
+        let Parts { clock, policy, store, loaded, origin, metrics, line, wait_for_key } = parts;
         let rotation = policy.rotation;
         let pot = Self {
             pool: Mutex::new(Pool::new(policy)),
@@ -163,13 +170,12 @@ impl Pot {
             probe_wanted: Notify::new(),
             settle_wanted: Notify::new(),
             lease_wanted: Notify::new(),
-            freed: Notify::new(),
+            waiting: Waiting::new(line, wait_for_key),
             changes: tokio::sync::RwLock::default(),
             changing_limits: tokio::sync::Mutex::default(),
             books: tokio::sync::Mutex::default(),
             out_of_step: Mutex::default(),
             alone_since: Mutex::default(),
-            verdict: Notify::new(),
             requests: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             clock,
@@ -279,11 +285,6 @@ impl Pot {
         self.pool().choose_at_last(want, self.clock.now(), rand::random())
     }
 
-    /// Wakes, all of them, those who wait for a key on trial.
-    pub fn verdict(&self) -> &Notify {
-        &self.verdict
-    }
-
     /// When the first key that could serve such a request is back, as far as that is known.
     pub fn due_back(&self, lane: Lane, model: Option<&str>) -> Option<Timestamp> {
         self.pool().due_back(lane, model, self.clock.now())
@@ -340,7 +341,7 @@ impl Pot {
                 "most accounts in use are turned away at once: nobody is asked for a while"
             );
         }
-        self.verdict.notify_waiters();
+        self.freed();
         self.saved(&changed, reason.name());
         self.probe_wanted.notify_one();
     }
@@ -354,6 +355,7 @@ impl Pot {
         }
         let changed = pool.evidence(key, evidence, now, rand::random());
         drop(pool);
+        self.freed();
         self.saved(&changed, "evidence");
     }
 
@@ -371,6 +373,9 @@ impl Pot {
         let behind = if pool.was_set_back() { pool.keys_with_purse() } else { Vec::new() };
         drop(pool);
         self.out_of_step(behind);
+        if !turned.is_empty() {
+            self.freed();
+        }
         self.saved(&turned, "timer");
         due
     }
@@ -388,14 +393,14 @@ impl Pot {
     fn key_succeeded(&self, key: KeyId) {
         let now = self.clock.now();
         if self.pool().succeeded(key, now) {
-            self.verdict.notify_waiters();
+            self.freed();
             self.saved(&[key], "success");
         }
     }
 
     fn trial_over(&self, key: KeyId) {
         self.pool().trial_over(key);
-        self.verdict.notify_waiters();
+        self.freed();
     }
 
     /// Make changed states durable, and tell the operator. Never waits.
@@ -421,7 +426,7 @@ impl Pot {
         }
         let held = chosen.hold.map(|hold| hold.amount);
         self.pool().ended(chosen.key, held, Ended::Unsent, self.clock.now());
-        self.freed.notify_waiters();
+        self.freed();
     }
 
     /// Book an attempt; the figures that are kept in memory follow.
@@ -452,7 +457,7 @@ impl Pot {
         drop(pool);
         drop(booking);
         seat.iter().for_each(|seat| seat.booked());
-        self.freed.notify_waiters();
+        self.freed();
         if unknown {
             self.settle_wanted.notify_one();
         }

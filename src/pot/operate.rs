@@ -83,6 +83,7 @@ impl Pot {
     ) -> Result<KeyView, AdminError> {
         let id = self.resolve(which)?;
         let state = self.pool().set_health(id, health, note.as_deref(), self.clock.now()).cloned();
+        self.freed();
         self.store.set_state(id, state.ok_or(AdminError::NotFound)?).await?;
         if let Some(cost) = cost {
             self.pool().spent(id, cost);
@@ -129,6 +130,7 @@ impl Pot {
             held: money.held,
             stranded: money.stranded,
             requests_in_flight: self.requests_underway(),
+            requests_waiting: self.waiting(),
             ledger_queue_free: self.store.free_slots(),
             store_errors: self.store.failures(),
         });

@@ -34,7 +34,9 @@ impl Bench {
         let clock = Clock::manual(NOON);
         let (store, loaded, stepper) = Store::open_stepped(&options, &clock).expect("opens");
         let origin = Origin::new(&Config::default().upstream).expect("good settings");
-        let parts = Parts { clock, policy: Policy::default(), store, loaded, origin, metrics: Metrics::new() };
+        let line = Bounds { places: 100, per_client: 100 };
+        let (policy, metrics, wait_for_key) = (Policy::default(), Metrics::new(), Duration::from_secs(2));
+        let parts = Parts { clock, policy, store, loaded, origin, metrics, line, wait_for_key };
         let mut bench = Self { pot: Pot::new(parts), stepper, key: KeyId(0), place };
         let (pot, credential) = (Arc::clone(&bench.pot), Credential::parse(&format!("sk-or-v1-{:064x}", 1)));
         let donated = bench.carry_out(None, pot.donate_unseen(credential.expect("a key"))).await;

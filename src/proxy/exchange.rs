@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use pingora::protocols::http::ServerSession;
 
+use crate::clients::line::Share;
 use crate::clock::Tick;
 use crate::money::Outcome;
 use crate::pool::{Effect, Unavailable};
 use crate::pot::{Attempt, Begun, Call, Guest};
+use crate::telemetry::ClientRefusal;
 use crate::upstream::{Answer, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge};
 
 use super::Proxy;
@@ -32,6 +34,7 @@ pub(super) struct Inference<'a> {
     pub(super) call: Arc<Call>,
     /// For the heads of its answers.
     pub(super) request: Request,
+    pub(super) share: Share,
     pub(super) facts: RequestFacts,
     pub(super) body: HeldBody,
     arrived: Tick,
@@ -84,6 +87,7 @@ impl Proxy {
             target,
             call,
             request,
+            share: guest.share(),
             facts,
             body,
             arrived,
@@ -114,6 +118,12 @@ impl Inference<'_> {
             let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
+                Err(Empty::Full(full)) => {
+                    self.proxy
+                        .pot
+                        .refused_to(self.call.seat.as_ref().map(|seat| seat.spender()), ClientRefusal::QueueFull);
+                    return self.refuse(session, &Refusal::QueueFull(full)).await;
+                }
                 Err(Empty::Unavailable(_)) if ledger_full && held.is_none() => {
                     return self.refuse(session, &Refusal::LedgerFull).await;
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clients::line::Prospect;
 use crate::pool::{AccountId, Chosen, KeyId};
 use crate::upstream::Next;
 
@@ -14,6 +15,26 @@ pub struct HuntLimits {
     pub budget: Duration,
     /// Waiting for keys that are due back, in all.
     pub patience: Duration,
+    /// Waiting for its turn while keys are busy, in all.
+    pub queue: Duration,
+}
+
+/// What a request waits for, and at most how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// For its turn at a key that is busy.
+    InLine(Duration),
+    /// For a key that is due back or on trial.
+    ForKey(Duration),
+}
+
+impl Wait {
+    /// The longest it takes.
+    pub fn most(self) -> Duration {
+        match self {
+            Self::InLine(most) | Self::ForKey(most) => most,
+        }
+    }
 }
 
 /// What a request may do after a refusal.
@@ -41,6 +62,7 @@ pub struct Hunt {
     attempts: u16,
     hopped: bool,
     waited: Duration,
+    queued: Duration,
 }
 
 impl Hunt {
@@ -54,6 +76,7 @@ impl Hunt {
             attempts: 0,
             hopped: false,
             waited: Duration::ZERO,
+            queued: Duration::ZERO,
         }
     }
 
@@ -97,20 +120,37 @@ impl Hunt {
         self.tried.push(key);
     }
 
-    /// How long the request may still wait for a key.
-    pub fn patience(&self) -> Duration {
-        self.limits.patience.saturating_sub(self.waited)
+    /// How the request may wait for that, where the first key is due back in so long; `None` when it may not, or not any
+    /// more.
+    pub fn wait(&self, prospect: Prospect, due: Option<Duration>) -> Option<Wait> {
+        let patience = self.limits.patience.saturating_sub(self.waited);
+        let wait = match prospect {
+            Prospect::Busy => Wait::InLine(self.limits.queue.saturating_sub(self.queued)),
+            Prospect::Due if due.is_some_and(|due| due <= patience) => Wait::ForKey(patience),
+            Prospect::Trial => Wait::ForKey(patience),
+            Prospect::Due | Prospect::Nothing => return None,
+        };
+        Some(wait).filter(|wait| !wait.most().is_zero())
     }
 
-    /// It has waited so long.
-    pub fn waited(&mut self, time: Duration) {
-        self.waited = self.waited.saturating_add(time);
+    /// It has waited so long for that.
+    pub fn waited(&mut self, wait: Wait, time: Duration) {
+        let so_far = match wait {
+            Wait::InLine(_) => &mut self.queued,
+            Wait::ForKey(_) => &mut self.waited,
+        };
+        *so_far = so_far.saturating_add(time.min(wait.most()));
     }
 
     /// Whether it may wait on for a place on a key that is on trial, so long after the first attempt began. That is no wait for
     /// a key that is due back, but who never waits does not wait for this either.
     pub fn may_queue(&self, elapsed: Duration) -> bool {
-        !self.limits.patience.is_zero() && elapsed < self.limits.budget
+        !self.limits.patience.is_zero() && !self.is_late(elapsed)
+    }
+
+    /// Whether no further attempt may start. What it was in line for is not its own doing.
+    fn is_late(&self, elapsed: Duration) -> bool {
+        elapsed.saturating_sub(self.queued) >= self.limits.budget
     }
 
     /// An attempt with `chosen` was refused, `elapsed` after the first one began.
@@ -131,7 +171,7 @@ impl Hunt {
         if matches!(next, Next::AnotherAccount | Next::AnotherAccountOnce) {
             self.avoid.extend(chosen.account);
         }
-        let spent = self.attempts >= self.limits.attempts || elapsed >= self.limits.budget;
+        let spent = self.attempts >= self.limits.attempts || self.is_late(elapsed);
         match (spent, presentable) {
             (true, true) => Onward::Pass,
             (true, false) => Onward::OutOfAttempts,
@@ -154,7 +194,8 @@ mod tests {
     }
 
     fn hunt() -> Hunt {
-        Hunt::new(HuntLimits { attempts: 3, budget: Duration::from_secs(10), patience: Duration::from_secs(2) })
+        let seconds = Duration::from_secs;
+        Hunt::new(HuntLimits { attempts: 3, budget: seconds(10), patience: seconds(2), queue: seconds(30) })
     }
 
     #[test]
@@ -186,13 +227,23 @@ mod tests {
     fn patience_is_one_for_the_whole_request() {
         let mut hunt = hunt();
         let millis = Duration::from_millis;
-        hunt.waited(millis(1_500));
+        hunt.waited(Wait::ForKey(millis(2_000)), millis(1_500));
         hunt.begin();
         hunt.refused(Next::AnotherMeanwhile, &chosen(1, 1), Duration::ZERO);
-        assert_eq!(hunt.patience(), millis(500));
-        hunt.waited(Duration::MAX);
-        assert_eq!(hunt.patience(), Duration::ZERO);
+        let left = Some(Wait::ForKey(millis(500)));
+        assert_eq!(hunt.wait(Prospect::Trial, None), left);
+        assert_eq!(hunt.wait(Prospect::Due, Some(millis(500))), left);
+        assert_eq!(hunt.wait(Prospect::Due, Some(millis(501))), None, "it would not be back in time");
+        assert_eq!(hunt.wait(Prospect::Nothing, Some(millis(1))), None);
+        hunt.waited(Wait::ForKey(millis(500)), Duration::MAX);
+        assert_eq!((hunt.wait(Prospect::Trial, None), hunt.wait(Prospect::Due, Some(Duration::ZERO))), (None, None));
         assert!(hunt.may_queue(millis(9_999)) && !hunt.may_queue(millis(10_000)));
+        let turn = Wait::InLine(millis(30_000));
+        assert_eq!(hunt.wait(Prospect::Busy, None), Some(turn), "its turn is waited for beside that");
+        hunt.waited(turn, millis(29_999));
+        assert_eq!(hunt.wait(Prospect::Busy, None), Some(Wait::InLine(millis(1))));
+        hunt.waited(turn, Duration::MAX);
+        assert_eq!(hunt.wait(Prospect::Busy, None), None);
         let hasty = HuntLimits { patience: Duration::ZERO, ..hunt.limits };
         assert!(!Hunt::new(hasty).may_queue(Duration::ZERO));
     }
@@ -223,5 +274,10 @@ mod tests {
         slow.begin();
         let late = Duration::from_secs(10);
         assert_eq!(slow.refused(Next::AnotherAccountOnce, &chosen(1, 1), late), Onward::Pass);
+        let mut queued = self::hunt();
+        queued.waited(Wait::InLine(late), late);
+        assert!(queued.may_queue(late));
+        queued.begin();
+        assert_eq!(queued.refused(Next::AnotherKey, &chosen(1, 1), late), Onward::Again { presentable: false });
     }
 }

@@ -105,6 +105,7 @@ impl Limits {
                 attempts: u16::try_from(upstream.attempts_max).unwrap_or(u16::MAX),
                 budget: upstream.attempts_budget,
                 patience: upstream.wait_for_key,
+                queue: config.clients.queue_wait,
             },
             default_bound: config.ledger.default_bound,
             clamp_max_tokens: config.ledger.clamp_max_tokens,

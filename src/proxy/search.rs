@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use pingora::protocols::http::ServerSession;
 
+use crate::clients::line::Full;
 use crate::money::Usd;
 use crate::pool::{AtLast, Choice, Chosen, NoKey, Unavailable, Want};
+use crate::pot::Place;
 use crate::upstream::Spending;
 
 use super::exchange::Inference;
 use super::hangup::Hangup;
-use super::hunt::Hunt;
+use super::hunt::{Hunt, Wait};
 use super::quote::Quote;
 
 /// How often a request that waits for a place on a key on trial looks again, should nobody wake it.
@@ -20,52 +22,74 @@ const QUEUE_LOOK: Duration = Duration::from_secs(1);
 pub(super) enum Empty {
     /// The client left while waiting.
     Gone,
+    /// As many wait as may.
+    Full(Full),
     /// No key can serve this request.
     Unavailable(Unavailable),
 }
 
 impl Inference<'_> {
-    /// A key for the next attempt; waits a little for one that is due back soon, or for the verdict on one that is on trial.
+    /// A key for the next attempt. Where every key is busy its turn is waited for; and a little for a key that is due back
+    /// soon, or for the verdict on one that is on trial.
     pub(super) async fn find_key(
         &mut self,
         session: &mut ServerSession,
         hunt: &mut Hunt,
         hangup: &mut Hangup,
     ) -> Result<Chosen, Empty> {
-        let proxy = self.proxy;
-        let pot = &proxy.pot;
+        let pot = &self.proxy.pot;
+        let chosen = match pot.choose_in_turn(self.share.client, &self.want(hunt)) {
+            Choice::Key(chosen) => chosen,
+            // In a box: the future of a request that need not wait has no room for this in it.
+            Choice::None(why) => Box::pin(self.wait_for_key(session, hunt, hangup, why)).await?,
+        };
+        self.quote.iter_mut().for_each(|quote| quote.found(pot));
+        Ok(chosen)
+    }
+
+    async fn wait_for_key(
+        &mut self,
+        session: &mut ServerSession,
+        hunt: &mut Hunt,
+        hangup: &mut Hangup,
+        mut why: Unavailable,
+    ) -> Result<Chosen, Empty> {
+        let pot = &self.proxy.pot;
+        let mut place: Option<Place<'_>> = None;
         loop {
-            // Taken before looking, so that what comes meanwhile is not missed.
-            let (verdict, freed) = (pot.verdict().notified(), pot.freed().notified());
-            let why = match pot.choose(&self.want(hunt)) {
-                Choice::Key(chosen) => {
-                    self.quote.iter_mut().for_each(|quote| quote.found(pot));
-                    return Ok(chosen);
+            if self.ask_prices(why.reason).await {
+                // It wants something else now, and comes new with that.
+                place = None;
+                match pot.choose_in_turn(self.share.client, &self.want(hunt)) {
+                    Choice::Key(chosen) => return Ok(chosen),
+                    Choice::None(now) => why = now,
                 }
-                Choice::None(why) if self.ask_prices(why.reason).await => continue,
-                Choice::None(why) => why,
-            };
+            }
             let want = self.want(hunt);
-            let due = why.until.map(|until| until.since(pot.clock().now()).max(Duration::from_millis(1)));
-            let wait = match due {
-                _ if why.reason == NoKey::AllBusy && !hunt.patience().is_zero() => hunt.patience(),
-                Some(due) if due <= hunt.patience() => due,
-                Some(_) if !hunt.patience().is_zero() && pot.on_trial(&want) => hunt.patience(),
-                _ => match pot.choose_at_last(&want) {
+            let due = why.until.map(|until| until.since(pot.clock().now()));
+            let prospect = pot.prospect(&want, &why);
+            let wait = match hunt.wait(prospect, due) {
+                Some(wait) => wait,
+                None => match pot.choose_at_last(&want) {
                     AtLast::Key(chosen) => return Ok(chosen),
-                    AtLast::Full if hunt.may_queue(self.whole.elapsed()) => QUEUE_LOOK,
+                    AtLast::Full if hunt.may_queue(self.whole.elapsed()) => Wait::ForKey(QUEUE_LOOK),
                     AtLast::Full => return Err(Empty::Unavailable(why)),
                     AtLast::None(why) => return Err(Empty::Unavailable(why)),
                 },
             };
+            let place = match &place {
+                Some(place) => place,
+                None => place.insert(pot.line_up(self.share, &want, prospect).map_err(Empty::Full)?),
+            };
             let waiting = pot.clock().tick();
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = verdict => {}
-                () = freed => {}
+                key = place.key(wait.most(), due) => if let Some(chosen) = key {
+                    return Ok(chosen);
+                },
                 () = hangup.wait(session) => return Err(Empty::Gone),
             }
-            hunt.waited(waiting.elapsed().min(wait));
+            hunt.waited(wait, waiting.elapsed());
+            why = pot.outlook(&self.want(hunt));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
-use crate::clients::{Client, ClientId, KeyHash, SigningKeyId, Terms};
+use crate::clients::{Client, ClientId, KeyHash, SigningKeyId, Terms, Weight};
 use crate::clock::Timestamp;
 use crate::money::{Caps, ModelGlobs, Spender, UserId};
 use crate::secret::SecretBytes;
@@ -147,8 +147,8 @@ impl Store {
 fn add(connection: &Connection, client: &NewClient) -> Result<ClientId, Failed> {
     connection
         .prepare_cached(
-            "INSERT INTO clients (hash, mask, name, note, created_at, expires_at, models, allowance, per_user) \
-             VALUES (:hash, :mask, :name, :note, :created_at, :expires_at, :models, :allowance, :per_user)",
+            "INSERT INTO clients (hash, mask, name, note, created_at, expires_at, models, allowance, per_user, weight) \
+             VALUES (:hash, :mask, :name, :note, :created_at, :expires_at, :models, :allowance, :per_user, :weight)",
         )?
         .execute(named_params! {
             ":hash": client.hash.0,
@@ -160,6 +160,7 @@ fn add(connection: &Connection, client: &NewClient) -> Result<ClientId, Failed> 
             ":models": models(&client.terms),
             ":allowance": allowance::written(&client.terms.allowance),
             ":per_user": allowance::written(&client.terms.per_user),
+            ":weight": client.terms.weight.get(),
         })?;
     let number = u32::try_from(connection.last_insert_rowid());
     Ok(ClientId(number.map_err(|_| StoreError::damaged("client ids are used up"))?))
@@ -169,7 +170,7 @@ fn change(connection: &Connection, id: ClientId, terms: &Terms) -> Result<(), Fa
     let changed = connection
         .prepare_cached(
             "UPDATE clients SET name = :name, note = :note, expires_at = :expires_at, models = :models, \
-             allowance = :allowance, per_user = :per_user WHERE id = :id AND hash IS NOT NULL",
+             allowance = :allowance, per_user = :per_user, weight = :weight WHERE id = :id AND hash IS NOT NULL",
         )?
         .execute(named_params! {
             ":id": id.0,
@@ -179,6 +180,7 @@ fn change(connection: &Connection, id: ClientId, terms: &Terms) -> Result<(), Fa
             ":models": models(terms),
             ":allowance": allowance::written(&terms.allowance),
             ":per_user": allowance::written(&terms.per_user),
+            ":weight": terms.weight.get(),
         })?;
     there(id, changed)
 }
@@ -194,7 +196,8 @@ fn there(id: ClientId, changed: usize) -> Result<(), Failed> {
     if changed == 0 { Err(StoreError::NoSuchClient(id).into()) } else { Ok(()) }
 }
 
-const COLUMNS: &str = "id, hash, mask, name, note, created_at, expires_at, revoked_at, models, allowance, per_user";
+const COLUMNS: &str =
+    "id, hash, mask, name, note, created_at, expires_at, revoked_at, models, allowance, per_user, weight";
 
 /// Every client whose key is not revoked.
 pub(super) fn load(connection: &Connection) -> Result<Vec<StoredClient>, StoreError> {
@@ -224,6 +227,7 @@ fn read_client(row: &Row<'_>) -> rusqlite::Result<StoredClient> {
         models: ModelGlobs::new(patterns),
         allowance: allowance::read(row, 9)?,
         per_user: allowance::read(row, 10)?,
+        weight: Weight::new(row.get(11)?).ok_or_else(|| column::odd(11, "a weight"))?,
     };
     Ok(StoredClient {
         client: Client { id: ClientId(row.get(0)?), mask: row.get(2)?, created_at: time(row, 5)?, terms },
@@ -249,11 +253,11 @@ fn models(terms: &Terms) -> Option<String> {
 
 /// What the audit says about a change.
 fn told(terms: &Terms) -> String {
-    let Terms { name, note, expires_at, models, allowance, per_user } = terms;
+    let Terms { name, note, expires_at, models, allowance, per_user, weight } = terms;
     let (expires_at, models) = (expires_at.map(|at| at.to_string()), models.patterns().collect::<Vec<_>>());
     serde_json::json!({
         "name": name, "note": note, "expires_at": expires_at, "models": models,
-        "allowance": allowance::Written::of(allowance), "per_user": allowance::Written::of(per_user)
+        "allowance": allowance::Written::of(allowance), "per_user": allowance::Written::of(per_user), "weight": weight.get()
     })
     .to_string()
 }

@@ -79,11 +79,13 @@ pub enum ClientRefusal {
     Held,
     /// It has a budget, and nobody can say what the request may cost.
     Unbounded,
+    /// As many requests wait for a key as may.
+    QueueFull,
 }
 
 impl ClientRefusal {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Missing,
         Self::Malformed,
         Self::Unknown,
@@ -98,6 +100,7 @@ impl ClientRefusal {
         Self::TooDear,
         Self::Held,
         Self::Unbounded,
+        Self::QueueFull,
     ];
 
     /// The label value.
@@ -117,6 +120,7 @@ impl ClientRefusal {
             Self::TooDear => "budget_too_small",
             Self::Held => "budget_held",
             Self::Unbounded => "cost_unbounded",
+            Self::QueueFull => "queue_full",
         }
     }
 }

@@ -24,6 +24,9 @@ const ANSWER_BUCKETS: &[f64] =
 const ADDED_BUCKETS: &[f64] =
     &[0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1, 0.5, 2.5];
 
+/// Seconds that a request waits in line: 1 ms to the longest that it may by default, and somewhat beyond.
+const WAIT_BUCKETS: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
+
 /// Everything potluck counts, in a registry of its own, so that two potlucks in one process do not meet.
 ///
 /// Label values come from closed sets; the `key` label is a [`KeyId`], and its series end when the key is removed; so is the
@@ -75,6 +78,8 @@ struct Times {
     added: Histogram,
     /// `potluck_request_duration_seconds`: from a request's arrival to the end of its answer.
     request: Histogram,
+    /// `potluck_wait_seconds`: how long requests that had to wait for a key were in line, whatever came of it.
+    waited: Histogram,
 }
 
 /// What is read off the pool's state when it is scraped.
@@ -96,6 +101,8 @@ struct Derived {
     unexplained_usd: Gauge,
     /// `potluck_requests_in_flight`: client requests under way.
     in_flight: IntGauge,
+    /// `potluck_requests_waiting`: requests that wait for a key.
+    waiting: IntGauge,
     /// `potluck_ledger_queue_free_entries`: entries the ledger's queue has room for.
     queue_free: IntGauge,
 }
@@ -117,6 +124,8 @@ pub struct Snapshot {
     pub stranded: Usd,
     /// Client requests under way.
     pub requests_in_flight: u32,
+    /// Requests that wait for a key.
+    pub requests_waiting: usize,
     /// Entries the ledger's queue has room for.
     pub ledger_queue_free: usize,
     /// Writes and reads of the store that have failed.
@@ -253,6 +262,11 @@ impl Times {
                 "From a request's arrival to the end of its answer.",
                 ANSWER_BUCKETS,
             ),
+            waited: make.histogram(
+                "potluck_wait_seconds",
+                "How long requests that had to wait for a key were in line, whatever came of it.",
+                WAIT_BUCKETS,
+            ),
         }
     }
 }
@@ -282,6 +296,7 @@ impl Derived {
                 "Dollars that neither ledger nor owners explain: the sizes of all drifts together.",
             ),
             in_flight: make.gauge("potluck_requests_in_flight", "Client requests under way."),
+            waiting: make.gauge("potluck_requests_waiting", "Client requests that wait for a key, of those under way."),
             queue_free: make
                 .gauge("potluck_ledger_queue_free_entries", "Entries the queue to the ledger has room for."),
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use crate::clients::Shortage;
+use crate::clients::line::Full;
 use crate::clients::routing::NoModel;
 use crate::clock::Timestamp;
 use crate::money::{GenerationId, Unbounded};
@@ -64,6 +65,8 @@ pub enum Refusal {
         /// So many.
         most: usize,
     },
+    /// As many requests wait for a key as may: all together, or this client's.
+    QueueFull(Full),
     /// What is wrong with the body of a call for a token.
     TokenAsk(&'static str),
     /// Keys were tried and refused until the bound on attempts was reached.
@@ -148,7 +151,7 @@ impl Refusal {
             Self::ClientModel => 403,
             Self::ClientShort { of: Shortage::Spent { .. } | Shortage::TooDear { .. }, .. } => 402,
             Self::ClientShort { of: Shortage::Unbounded, .. } => 400,
-            Self::ClientShort { .. } | Self::Guessing { .. } => 429,
+            Self::ClientShort { .. } | Self::QueueFull(_) | Self::Guessing { .. } => 429,
             Self::ClientUnbounded(why) if why.is_passing() => 503,
             Self::ClientUnbounded(_) => 400,
             Self::TooManyUsers { .. } => 403,
@@ -207,6 +210,7 @@ impl Refusal {
             Self::ClientUnbounded(why) if why.is_passing() => "prices_unknown",
             Self::ClientUnbounded(_) => "cost_unbounded",
             Self::TooManyUsers { .. } => "too_many_users",
+            Self::QueueFull(_) => "queue_full",
             Self::TokenAsk(_) => "bad_token_request",
             Self::OutOfAttempts => "out_of_attempts",
             Self::Route(RouteRefusal::NotFound) => "not_found",
@@ -267,6 +271,10 @@ impl Refusal {
             Self::TooManyUsers { most } => {
                 return format!("this client key has named {most} users, which is as many as it may").into();
             }
+            Self::QueueFull(Full::Client) => {
+                "as many requests of this client are waiting as may: try again in a moment"
+            }
+            Self::QueueFull(Full::Line) => "as many requests are waiting as may: try again in a moment",
             Self::TokenAsk(what) => what,
             Self::OutOfAttempts => "the keys that were tried could not serve this request: try again",
             Self::BodyBudget => "too many large requests at once: try again in a moment",
@@ -292,7 +300,7 @@ impl Refusal {
             Self::NoKey { until, now, .. } => {
                 until.map(|until| until.since(*now).as_millis().div_ceil(1000).max(1) as u64)
             }
-            Self::BodyBudget | Self::LedgerFull => Some(BUSY_RETRY_S),
+            Self::BodyBudget | Self::LedgerFull | Self::QueueFull(_) => Some(BUSY_RETRY_S),
             Self::ClientShort { of, now, .. } => client::retry_after_s(*of, *now),
             Self::ClientUnbounded(why) if why.is_passing() => Some(UPSTREAM_RETRY_S),
             Self::Guessing { retry_after_s } => Some(*retry_after_s),

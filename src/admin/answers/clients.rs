@@ -51,6 +51,9 @@ pub struct ClientAnswer {
     pub concurrency: Option<u32>,
     /// What each of its users may use.
     pub per_user: UserAllowance,
+    /// Its share when there are more requests than the pool can serve.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub weight: u32,
     /// Requests under way.
     pub in_flight: u32,
     /// Requests so far.

@@ -6,7 +6,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::clients::{Allowance, Terms};
+use crate::clients::{Allowance, Terms, Weight};
 use crate::clock::Timestamp;
 use crate::money::{ClientId, ModelGlobs};
 
@@ -18,6 +18,7 @@ use super::super::text::{self, NAME_MAX_CHARS, NOTE_MAX_CHARS};
 
 const NAME: &str = "a name of at most 100 printable characters, which does not look like a key";
 const NOTE: &str = "a text of at most 300 printable characters, which does not look like a key";
+const WEIGHT: &str = "a whole number from 1 to 1000";
 
 /// `POST /clients`: somebody who may use the pool. What `PATCH` may say, with a name.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +93,10 @@ pub(in super::super) struct ClientChange {
     /// What each of its users may use, of those that it names in `POST /auth/token`. `null` lifts all of it.
     #[schema(value_type = Option<AllowanceWord>)]
     per_user: Said<AllowanceWord>,
+    /// Its share when there are more requests than the pool can serve: how much more it gets than a client of weight 1, which
+    /// is what it has when nothing is said.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000, example = 1)]
+    weight: Said<Weight>,
 }
 
 impl ClientChange {
@@ -120,6 +125,7 @@ impl ClientChange {
             tokens_per_minute,
             concurrency,
             per_user: AllowanceWord::of_user(&mut fields)?,
+            weight: fields.said("weight", WEIGHT, |json| Weight::new(json.parse().ok()?))?,
         };
         fields.finish()?;
         Ok(change)
@@ -127,7 +133,7 @@ impl ClientChange {
 
     /// Do so.
     pub(in super::super) fn apply(self, terms: &mut Terms) {
-        let Self { name, note, expires_at, models, per_user, .. } = self;
+        let Self { name, note, expires_at, models, per_user, weight, .. } = self;
         let Self { budgets, requests_per_minute, tokens_per_minute, concurrency, .. } = self;
         if let Said::Set(name) = name {
             terms.name = name;
@@ -144,6 +150,11 @@ impl ClientChange {
             Said::Nothing => {}
             Said::Lift => terms.per_user = Allowance::default(),
             Said::Set(word) => word.apply(&mut terms.per_user),
+        }
+        match weight {
+            Said::Nothing => {}
+            Said::Lift => terms.weight = Weight::default(),
+            Said::Set(weight) => terms.weight = weight,
         }
     }
 }
@@ -200,7 +211,7 @@ mod tests {
     #[test]
     fn offers_are_read_whole_or_refused_by_name() {
         let body = r#"{"name":" ann ","note":"of the library","expiresAt":"2027-01-01","models":["openai/*"],"concurrency":3,
-            "budgets":{"day":0.25,"total":9},"requestsPerMinute":60,"perUser":{"tokensPerMinute":1000}}"#;
+            "budgets":{"day":0.25,"total":9},"requestsPerMinute":60,"weight":7,"perUser":{"tokensPerMinute":1000}}"#;
         let terms = ClientOffer::read(body.as_bytes(), NOW).expect("a good offer").into_terms();
         let expected = Terms {
             name: "ann".to_owned(),
@@ -214,6 +225,7 @@ mod tests {
                 concurrency: Some(3),
             },
             per_user: Allowance { tokens_per_minute: Some(1_000), ..Allowance::default() },
+            weight: Weight::new(7).expect("a weight"),
         };
         assert_eq!(terms, expected);
         let check = |body: &str, code: &str, field: Option<&str>| {
@@ -228,6 +240,9 @@ mod tests {
         check(r#"{"name":"a","expiresAt":"2020-01-01"}"#, "field_wrong_value", Some("expiresAt"));
         check(r#"{"name":"a","models":["a b"]}"#, "field_wrong_value", Some("models"));
         check(r#"{"name":"a","concurrency":0}"#, "field_wrong_value", Some("concurrency"));
+        for weight in ["0", "1001", "-1", "1.5", "\"2\""] {
+            check(&format!(r#"{{"name":"a","weight":{weight}}}"#), "field_wrong_value", Some("weight"));
+        }
         check(r#"{"name":"a","budget":5}"#, "field_unknown", Some("budget"));
         check(r#"{"name":"a","budgets":{"day":0}}"#, "field_wrong_value", Some("budgets.day"));
         check(r#"{"name":"a","budgets":{"year":1}}"#, "field_unknown", Some("budgets.year"));
@@ -246,6 +261,7 @@ mod tests {
             models: ModelGlobs::new(["openai/*"]),
             allowance: Allowance { concurrency: Some(3), ..Allowance::default() },
             per_user: Allowance { requests_per_minute: Some(3), ..Allowance::default() },
+            weight: Weight::new(7).expect("a weight"),
         };
         let mut change = |body: &str| {
             ClientChange::read(body.as_bytes(), NOW).expect(body).apply(&mut terms);
@@ -256,7 +272,9 @@ mod tests {
         assert_eq!(budgets.iter().collect::<Vec<_>>(), [(Window::Day, usd(250)), (Window::Week, usd(1_000))]);
         let user = change(r#"{"budgets":{"day":null},"perUser":{"budgets":{"month":1}}}"#).per_user;
         assert_eq!((user.requests_per_minute, user.budgets.of(Window::Month)), (Some(3), Some(usd(1_000))));
-        let body = r#"{"note":null,"expiresAt":null,"models":null,"concurrency":null,"budgets":null,"perUser":null}"#;
+        assert_eq!(change(r#"{"weight":1000}"#).weight.get(), 1000);
+        let body = r#"{"note":null,"expiresAt":null,"models":null,"concurrency":null,"budgets":null,"perUser":null,
+            "weight":null}"#;
         let lifted = change(body);
         assert_eq!(lifted, Terms { name: "ann".to_owned(), ..Terms::default() });
         assert_eq!(change(r#"{"name":"bob"}"#).name, "bob");

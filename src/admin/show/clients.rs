@@ -9,7 +9,7 @@ use super::money;
 
 pub(in super::super) fn client(view: ClientView) -> ClientAnswer {
     let ClientView { client, standing, revoked_at, tab, sums } = view;
-    let Terms { name, note, expires_at, models, allowance, per_user } = client.terms;
+    let Terms { name, note, expires_at, models, allowance, per_user, weight } = client.terms;
     let TabView { budgets, held, suspense, stranded, in_flight, .. } = tab;
     let ClientSums { requests, tokens, spent_total, spent_today, refused } = sums;
     ClientAnswer {
@@ -30,6 +30,7 @@ pub(in super::super) fn client(view: ClientView) -> ClientAnswer {
         tokens_per_minute: allowance.tokens_per_minute,
         concurrency: allowance.concurrency,
         per_user: user(&per_user),
+        weight: weight.get(),
         in_flight,
         requests,
         refused,

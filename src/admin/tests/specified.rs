@@ -34,7 +34,7 @@ fn good_body(method: &str, path: &str) -> String {
         ("post", "/keys/openrouter") => offer(9),
         ("delete", "/keys/openrouter") => r#"{"id":"k1"}"#.to_owned(),
         ("patch", "/keys/openrouter/{id}") => r#"{"limits":{"caps":{"day":5},"paused":true}}"#.to_owned(),
-        ("post", "/clients") => r#"{"name":"ann","models":["openai/*"],"concurrency":2}"#.to_owned(),
+        ("post", "/clients") => r#"{"name":"ann","models":["openai/*"],"concurrency":2,"weight":3}"#.to_owned(),
         ("patch", "/clients/{id}") => r#"{"note":"of the library"}"#.to_owned(),
         ("delete", "/clients/{id}") => "{}".to_owned(),
         ("post", "/tokens/rotate") => r#"{"endTokens":true}"#.to_owned(),
@@ -143,6 +143,7 @@ fn documented_requests_name_the_members_that_are_read() {
         "perUser",
         "requestsPerMinute",
         "tokensPerMinute",
+        "weight",
     ];
     assert_eq!(members("ClientOffer"), offer);
     assert_eq!(members("ClientChange"), members("ClientOffer"));

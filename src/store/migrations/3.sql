@@ -13,6 +13,7 @@ CREATE TABLE clients (
     models      TEXT, -- a JSON array of patterns; NULL allows every model
     allowance   TEXT NOT NULL, -- what it may use in all, as a JSON object; money in pico-dollars
     per_user    TEXT NOT NULL, -- what each of its users may use
+    weight      INTEGER NOT NULL DEFAULT 1,
     CHECK ((hash IS NULL) = (revoked_at IS NOT NULL))
 ) STRICT;
 

@@ -126,6 +126,11 @@ impl Metrics {
         self.times.added.observe(spent.as_secs_f64());
     }
 
+    /// A request has left the line after so long.
+    pub fn waited(&self, spent: Duration) {
+        self.times.waited.observe(spent.as_secs_f64());
+    }
+
     /// No newer price list could be had.
     pub fn prices_not_refreshed(&self) {
         self.price_failures.inc();
@@ -168,6 +173,7 @@ impl Derived {
         }
         self.suspense_oldest.set(now.suspense_oldest_seconds);
         self.in_flight.set(now.requests_in_flight.into());
+        self.waiting.set(i64::try_from(now.requests_waiting).unwrap_or(i64::MAX));
         self.queue_free.set(i64::try_from(now.ledger_queue_free).unwrap_or(i64::MAX));
     }
 }

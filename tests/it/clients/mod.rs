@@ -2,6 +2,7 @@
 
 mod ai;
 mod budgets;
+mod fair;
 mod guesses;
 mod life;
 mod lists;
