@@ -31,6 +31,7 @@ impl Leases {
 
     async fn rounds(&self) {
         loop {
+            self.pot.keep_pauses().await;
             self.pot.lease_budgets(self.permille).await;
             let wishes = self.pot.lease_wishes(self.permille);
             if wishes.is_empty() {

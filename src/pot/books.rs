@@ -18,8 +18,9 @@ impl Pot {
         let settled = self.store.settle(entry.id, found).await.inspect_err(|_| self.out_of_step([entry.key]))?;
         if settled {
             self.settled(entry, cost);
-            if let (Basis::Upstream, Some(card)) = (basis, self.card(entry.key)) {
-                card.ends.told(self.clock.tick());
+            if basis == Basis::Upstream {
+                self.held_enough_for(entry, cost);
+                self.card(entry.key).iter().for_each(|card| card.ends.told(self.clock.tick()));
             }
         }
         Ok(settled)

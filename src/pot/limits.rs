@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::money::{Cost, Entry, Limits, ModelGlobs, Purse, Usd, Window};
+use crate::money::{Limits, ModelGlobs, Purse, Usd, Window};
 use crate::pool::{Activity, KeyId, PooledKey};
 use crate::store::{Grant, StoreError};
 
@@ -226,15 +226,19 @@ impl Pot {
         &self.lease_wanted
     }
 
-    /// A true cost above its hold is booked in full; an operator should know that the bound was not one.
-    pub(super) fn held_enough(&self, entry: &Entry) {
-        let held = entry.held.or_else(|| entry.client.and_then(|charged| charged.held));
-        if let (Cost::Known(cost), Some(held)) = (entry.cost, held)
-            && cost > held
-        {
-            self.metrics.alarm("cost_above_hold");
-            let (key, model, request) = (entry.key, entry.model.as_deref(), entry.request);
-            tracing::error!(%request, %key, model, %cost, %held, "a request cost more than was held for it");
+    /// Make durable that keys were paused because a bound was none. What could not be written is tried again.
+    pub(crate) async fn keep_pauses(&self) {
+        let paused = std::mem::take(&mut *self.overshot.lock().unwrap_or_else(PoisonError::into_inner));
+        for key in paused {
+            let _one = self.changing_limits.lock().await;
+            let Some(limits) = self.pool().limits(key).filter(|limits| limits.paused) else { continue };
+            match self.store.set_limits(key, Limits::clone(&limits)).await {
+                Ok(_) | Err(StoreError::NoSuchKey(_)) => {}
+                Err(error) => {
+                    tracing::error!(%key, %error, "that the key is paused could not be stored");
+                    self.overshot.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod donate;
 mod guest;
 mod limits;
 mod operate;
+mod overshoot;
 mod prices;
 pub(crate) mod questions;
 mod quiet;
@@ -123,6 +124,8 @@ pub struct Pot {
     changing_limits: tokio::sync::Mutex<()>,
     /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits.
     books: tokio::sync::Mutex<()>,
+    /// Keys that were paused because a cost was above its hold, and the store does not know it yet.
+    overshot: Mutex<BTreeSet<KeyId>>,
     /// Keys whose money the pool may know otherwise than the store.
     out_of_step: Mutex<BTreeSet<KeyId>>,
     /// Since when nobody else works with the store.
@@ -174,6 +177,7 @@ impl Pot {
             changes: tokio::sync::RwLock::default(),
             changing_limits: tokio::sync::Mutex::default(),
             books: tokio::sync::Mutex::default(),
+            overshot: Mutex::default(),
             out_of_step: Mutex::default(),
             alone_since: Mutex::default(),
             requests: AtomicU32::new(0),

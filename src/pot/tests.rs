@@ -65,11 +65,21 @@ impl Bench {
 
     /// An attempt ends that held so much, its cost unknown.
     async fn suspended(&mut self, held: i64) -> Suspense {
-        let entry = Entry { held: Some(Usd::from_pico(held)), ..self.entry(1, Cost::Unknown) };
+        self.suspended_of(1, held).await
+    }
+
+    /// The same, of this request.
+    async fn suspended_of(&mut self, request: u128, held: i64) -> Suspense {
+        let entry = Entry { held: Some(Usd::from_pico(held)), ..self.entry(request, Cost::Unknown) };
         let pot = Arc::clone(&self.pot);
         pot.book(entry, None, pot.store().slot().expect("room"), None);
         self.carry_out(None, pot.store().flush()).await.expect("durable");
         pot.store().suspense_of_key(self.key).await.expect("readable").remove(0)
+    }
+
+    fn by_hand(&self, sql: &str) -> i64 {
+        let file = rusqlite::Connection::open(self.place.path().join("potluck.db")).expect("opens");
+        file.query_row(sql, [], |row| row.get(0)).expect("a number")
     }
 
     /// An attempt that was broken off.
@@ -247,5 +257,34 @@ async fn nothing_is_spent_on_a_key_whose_sums_do_not_follow_from_its_lines() {
         assert_eq!(hand.execute(change, []).expect("changed"), 1);
         pot.verify_books(day).await.expect("readable");
         assert_eq!(bench.gate(), gate, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_whose_bound_was_none_is_paused_until_somebody_has_looked() {
+    for late in [false, true] {
+        let mut bench = Bench::new().await;
+        let pot = Arc::clone(&bench.pot);
+        if late {
+            let entry = bench.suspended(40).await;
+            bench.carry_out(None, pot.settle_suspense(&entry, found(40))).await.expect("written");
+            assert_eq!(bench.gate(), Gate::Open, "as much as was held is enough");
+            let entry = bench.suspended_of(2, 20).await;
+            bench.carry_out(None, pot.settle_suspense(&entry, found(21))).await.expect("written");
+        } else {
+            let entry = Entry { held: Some(Usd::from_pico(20)), ..bench.entry(1, Cost::Known(Usd::from_pico(21))) };
+            pot.book(entry, None, pot.store().slot().expect("room"), None);
+        }
+        assert_eq!(bench.gate(), Gate::Paused, "at once");
+        // It cannot be written down just now, and is not forgotten.
+        bench.carry_out(Some(Fault::Undone), pot.keep_pauses()).await;
+        let paused = |bench: &Bench| bench.by_hand("SELECT paused FROM keys");
+        assert_eq!(paused(&bench), 0);
+        bench.carry_out(None, pot.keep_pauses()).await;
+        assert_eq!(paused(&bench), 1);
+        let resume = |limits: &mut Limits| limits.paused = false;
+        bench.carry_out(None, pot.change_limits(KeyRef::Id(bench.key), resume)).await.expect("written");
+        bench.carry_out(None, pot.keep_pauses()).await;
+        assert_eq!((bench.gate(), paused(&bench)), (Gate::Open, 0), "an operator's word counts");
     }
 }
