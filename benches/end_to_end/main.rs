@@ -1,8 +1,8 @@
 //! Question: what does potluck cost over a plain Pingora pass-through?
 //!
 //! `cargo bench --bench end_to_end` starts the simulator in its fast mode and, in front of it, potluck, a plain
-//! Pingora `ProxyHttp` pass-through built from the same lockfile, potluck with caps on its key, and nginx where it is
-//! installed. Each proxy gets the same load in alternating rounds. Printed: requests per second, CPU-µs of the proxy process per request (or per SSE
+//! Pingora `ProxyHttp` pass-through built from the same lockfile, potluck with caps on its key, potluck with a
+//! client that has budgets, and nginx where it is installed. Each proxy gets the same load in alternating rounds. Printed: requests per second, CPU-µs of the proxy process per request (or per SSE
 //! chunk), p50 and p99 latency, resident memory per idle open stream, all also as ratios to plain Pingora.
 //!
 //! `-- --quick` runs one short round of each: enough to see that it works, too short to quote.
@@ -36,7 +36,8 @@ fn main() {
     let quick = args.iter().any(|a| a == "--quick" || a == "--test") || !args.iter().any(|a| a == "--bench");
     let (rounds, length) = if quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(4)) };
     let simulator = Simulator::start();
-    let mut proxies = vec![Proxy::plain(&simulator), Proxy::potluck(&simulator), Proxy::capped(&simulator)];
+    let mut proxies =
+        vec![Proxy::plain(&simulator), Proxy::potluck(&simulator), Proxy::capped(&simulator), Proxy::guest(&simulator)];
     proxies.extend(nginx::start(&simulator));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -44,7 +45,7 @@ fn main() {
     memory(&runtime, &proxies);
     for (name, shape, unit) in SCENARIOS {
         println!("\n{name}, 64 connections, {rounds} rounds of {length:?} (median, min–max)");
-        let proxies: Vec<&Proxy> = proxies.iter().filter(|proxy| shape.is_priced() || !proxy.capped).collect();
+        let proxies: Vec<&Proxy> = proxies.iter().filter(|proxy| shape.is_priced() || !proxy.priced).collect();
         let mut results: Vec<Vec<Load>> = proxies.iter().map(|_| Vec::new()).collect();
         for _ in 0..rounds {
             for (proxy, results) in proxies.iter().zip(&mut results) {
@@ -52,7 +53,7 @@ fn main() {
             }
         }
         report(&proxies, &results, unit);
-        of_caps(&proxies, &results);
+        of_money(&proxies, &results);
     }
 }
 
@@ -84,13 +85,16 @@ fn report(proxies: &[&Proxy], results: &[Vec<Load>], unit: &str) {
     }
 }
 
-/// What caps add, round by round: neighbours in time, so that a machine that drifts does not matter.
-fn of_caps(proxies: &[&Proxy], results: &[Vec<Load>]) {
+/// What caps add, and what a client with budgets does, round by round: neighbours in time, so that a machine that drifts does
+/// not matter.
+fn of_money(proxies: &[&Proxy], results: &[Vec<Load>]) {
     let of = |name| proxies.iter().position(|proxy| proxy.name == name).map(|at| &results[at]);
-    if let (Some(free), Some(capped)) = (of("potluck"), of("capped")) {
-        let pairs = free.iter().zip(capped).map(|(free, capped)| capped.cpu_us() / free.cpu_us()).collect();
-        let (median, min, max) = spread(pairs);
-        println!("  capped against potluck, CPU × {median:.3} ({min:.3}–{max:.3})");
+    for name in ["capped", "guest"] {
+        if let (Some(free), Some(other)) = (of("potluck"), of(name)) {
+            let pairs = free.iter().zip(other).map(|(free, other)| other.cpu_us() / free.cpu_us()).collect();
+            let (median, min, max) = spread(pairs);
+            println!("  {name} against potluck, CPU × {median:.3} ({min:.3}–{max:.3})");
+        }
     }
 }
 
@@ -103,7 +107,7 @@ fn spread(mut figures: Vec<f64>) -> (f64, f64, f64) {
 fn memory(runtime: &tokio::runtime::Runtime, proxies: &[Proxy]) {
     println!("\nresident memory per idle open stream, {IDLE_STREAMS} streams");
     let mut base = None;
-    for proxy in proxies.iter().filter(|proxy| !proxy.capped) {
+    for proxy in proxies.iter().filter(|proxy| !proxy.priced) {
         let before = proxy.resident_kib();
         let held = runtime.block_on(load::hold_streams(proxy, IDLE_STREAMS));
         let each = (proxy.resident_kib() - before) / held.len() as f64;

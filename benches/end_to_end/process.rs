@@ -46,8 +46,10 @@ impl Drop for Simulator {
 pub struct Proxy {
     pub name: &'static str,
     pub address: SocketAddr,
-    /// Its keys have limits, so it serves only what has a price.
-    pub capped: bool,
+    /// Money is limited there, so it serves only what has a price.
+    pub priced: bool,
+    /// What its clients present.
+    pub credential: Option<String>,
     child: Child,
     _files: Option<tempfile::TempDir>,
 }
@@ -70,18 +72,20 @@ impl Proxy {
     pub fn capped(simulator: &Simulator) -> Self {
         let admin = free_port();
         let mut proxy = Self::pool("capped", simulator, admin);
-        proxy.capped = true;
-        let limits = r#"{"limits":{"caps":{"day":1000000,"month":1000000}}}"#;
-        let mut admin = TcpStream::connect(("127.0.0.1", admin)).expect("the admin listener");
-        let ask = format!(
-            "PATCH /keys/openrouter/k1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{limits}",
-            limits.len()
-        );
-        admin.write_all(ask.as_bytes()).expect("asked");
-        let mut answer = String::new();
-        admin.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        proxy.priced = true;
+        operate(admin, "PATCH /keys/openrouter/k1", r#"{"limits":{"caps":{"day":1000000,"month":1000000}}}"#);
+        proxy
+    }
+
+    /// potluck with a client key that has budgets and rates which are far away, and no caps.
+    pub fn guest(simulator: &Simulator) -> Self {
+        let admin = free_port();
+        let mut proxy = Self::pool("guest", simulator, admin);
+        proxy.priced = true;
+        let terms = r#"{"name":"guest","budgets":{"day":1000000,"month":1000000},"requestsPerMinute":4000000000}"#;
+        let answer = operate(admin, "POST /clients", terms);
+        let key = answer.split('"').find(|text| text.starts_with("ptl-") && !text.contains('…'));
+        proxy.credential = Some(key.expect("a key").to_owned());
         proxy
     }
 
@@ -107,7 +111,7 @@ impl Proxy {
     pub fn started(name: &'static str, child: Child, port: u16, files: Option<tempfile::TempDir>) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         await_port(address);
-        Self { name, address, capped: false, child, _files: files }
+        Self { name, address, priced: false, credential: None, child, _files: files }
     }
 
     /// CPU seconds used so far by the process and its children (nginx works in one).
@@ -130,6 +134,21 @@ impl Proxy {
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         std::iter::once(id).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
     }
+}
+
+/// A call of the admin API.
+fn operate(admin: u16, call: &str, body: &str) -> String {
+    let mut admin = TcpStream::connect(("127.0.0.1", admin)).expect("the admin listener");
+    let ask = format!(
+        "{call} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    admin.write_all(ask.as_bytes()).expect("asked");
+    let mut answer = String::new();
+    admin.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 /// User and system time in ticks of 10 ms (the kernel's fixed unit towards programs).

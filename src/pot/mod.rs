@@ -5,6 +5,7 @@
 
 mod account;
 mod attempt;
+mod booking;
 mod books;
 mod clients;
 mod donate;
@@ -50,15 +51,15 @@ pub use waiting::Place;
 
 use crate::clients::line::Bounds;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::money::{ClientId, Cost, Ended, Entry, Outcome, UsageCheck};
+use crate::money::UsageCheck;
 use crate::origin::Origin;
 use crate::pool::{
     AccountId, AtLast, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want,
 };
 use crate::secret::Fingerprint;
-use crate::store::{Loaded, NewKey, Slot, Store, StoredKey};
+use crate::store::{Loaded, NewKey, Store, StoredKey};
 use crate::telemetry::Metrics;
-use crate::upstream::{Reason, Verdict};
+use crate::upstream::Verdict;
 
 /// How long the successor of this process waits for changes that are under way. The first look at a donated key takes longest.
 const CHANGES_END: Duration = Duration::from_secs(5);
@@ -420,67 +421,6 @@ impl Pot {
                 let until = state.until.map(|t| t.to_string());
                 tracing::info!(key = %key, state = state.health.name(), until, reason, "key state changed");
             }
-        }
-    }
-
-    /// A choice was not used: what was taken for it is given back.
-    fn unsent(&self, chosen: &Chosen) {
-        if chosen.trial {
-            self.trial_over(chosen.key);
-        }
-        let held = chosen.hold.map(|hold| hold.amount);
-        self.pool().ended(chosen.key, held, Ended::Unsent, self.clock.now());
-        self.freed();
-    }
-
-    /// Book an attempt; the figures that are kept in memory follow.
-    fn book(&self, mut entry: Entry, reason: Option<Reason>, slot: Slot, seat: Option<&Seat>) {
-        // From here until the entry is in the queue nobody looks at the client's tabs: they and the ledger tell the same.
-        let booking = seat.map(|seat| seat.book(&mut entry));
-        self.metrics.attempt(&entry, reason);
-        Self::tell_broken(&entry);
-        if let Some(charged) = entry.client {
-            self.count_for(charged.spender.client, &entry);
-        }
-        let how = match entry.cost {
-            Cost::Known(amount) => Ended::Cost(amount),
-            Cost::Unknown => Ended::Suspended,
-        };
-        self.held_enough(&entry);
-        let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
-        // Before it is not under way any more: whoever finds nothing under way sees when that was.
-        if let Some(card) = self.card(entry.key) {
-            card.ends.note(&entry, self.clock.tick());
-        }
-        // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
-        let mut pool = self.pool();
-        pool.ended(entry.key, entry.held, how, entry.at);
-        // Most requests leave a lease that will do for many more: waking somebody to find that costs more than to ask here.
-        let lease_off = strict && pool.is_lease_off(entry.key);
-        slot.book(entry);
-        drop(pool);
-        drop(booking);
-        seat.iter().for_each(|seat| seat.booked());
-        self.freed();
-        if unknown {
-            self.settle_wanted.notify_one();
-        }
-        if lease_off {
-            self.lease_wanted.notify_one();
-        }
-    }
-
-    fn count_for(&self, client: ClientId, entry: &Entry) {
-        if let Cost::Known(cost) = entry.cost {
-            self.metrics.clients().spent(client, cost);
-        }
-        self.metrics.clients().used(client, &entry.tokens);
-    }
-
-    fn tell_broken(entry: &Entry) {
-        if entry.outcome == Outcome::Broken {
-            let (key, endpoint) = (entry.key, entry.endpoint.name());
-            tracing::warn!(request = %entry.request, key = %key, endpoint, status = entry.status, "attempt broke off");
         }
     }
 
