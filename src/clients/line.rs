@@ -4,10 +4,10 @@
 //! what the request counts as; in each round every client is forgiven one pico-dollar for each unit of its weight; a
 //! client that owes nothing is up. With rounds as short as that nobody ever has a burst, and nothing is walked through: in
 //! which round a client is up follows from what it owes, so that the rounds in which nobody is are skipped. A client that
-//! comes owes nothing and is up at once, however many requests of another are waiting: it waits for the next key that is
-//! free, and for no more. While it does not wait it saves nothing up. When the line is empty, all debts are forgiven.
+//! comes owes nothing and is up at once, however many requests of another are waiting: of that one's it lets one
+//! pass, at most. While it does not wait it saves nothing up. When the line is empty, all debts are forgiven.
 //!
-//! Requests that are **alike** (any key that can take one can take the other) stand in one [`Lot`]. When the first of a lot
+//! Requests that are **alike** (any key that can take one can take the other) stand in one **lot**. When the first of a lot
 //! has found no key, the others need not look: the lot is shut until something has changed. So what must be looked at
 //! after a key is free are as many requests as there are lots, not as many as there are requests, and no request that
 //! cannot be served is in the way of one that can. One of each lot **keeps watch**: keys come back by the clock, too.

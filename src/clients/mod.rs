@@ -2,7 +2,7 @@
 //!
 //! A client holds a [`ClientKey`], or a token that was issued for it ([`Keyring`]). [`presented`] finds either in a
 //! request's head, [`Book`] finds the client of a key, and [`Client`] says what it may do. [`routing`] chooses the model
-//! where a request names none. [`line`] says whose turn it is when there are more requests than the pool can serve.
+//! where a request names none. [`mod@line`] says whose turn it is when there are more requests than the pool can serve.
 
 mod allowance;
 mod book;

@@ -9,6 +9,7 @@ use crate::clients::ClientId;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Flags};
 use crate::money::{Limits, ModelGlobs};
+use crate::pool::Health;
 use crate::pot::KeyRef;
 use crate::secret::Credential;
 use crate::server::Potluck;
@@ -19,6 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A pot with its data.
 struct House {
     pot: Arc<Pot>,
+    clock: Clock,
     _place: tempfile::TempDir,
 }
 
@@ -30,7 +32,8 @@ impl House {
         let env = |name: &str| (name == "POTLUCK_DATA_DIR").then(|| data_dir.clone());
         let settings = "[clients]\nqueue_max = 600\nqueue_per_client_max = 500\n";
         let config = Config::from_parts(Some(settings), &env, &Flags::default()).expect("good settings");
-        let pot = Arc::clone(Potluck::open_at(config, Clock::manual(NOON)).expect("potluck opens").pot());
+        let clock = Clock::manual(NOON);
+        let pot = Arc::clone(Potluck::open_at(config, clock.clone()).expect("potluck opens").pot());
         for (n, (model, most)) in keys.iter().enumerate() {
             let key = Credential::parse(&format!("sk-or-v1-{n:064x}")).expect("a key");
             let id = pot.donate_unseen(key).await.expect("written").expect("new").id;
@@ -38,7 +41,7 @@ impl House {
             let limits = |all: &mut Limits| (all.models, all.concurrency) = (models, concurrency);
             pot.change_limits(KeyRef::Id(id), limits).await.expect("written");
         }
-        Self { pot, _place: place }
+        Self { pot, clock, _place: place }
     }
 
     fn choose(&self, client: u32, model: &str) -> Option<Chosen> {
@@ -118,6 +121,28 @@ async fn whoever_leaves_with_a_key_in_the_hand_passes_it_on() {
     drop(first);
     assert!(handed(&third).is_some());
     assert_eq!(house.pot.waiting(), 0);
+}
+
+#[tokio::test]
+async fn what_is_freed_between_a_look_and_joining_the_line_is_not_missed() {
+    let house = House::new(&[("a", 1)]).await;
+    let key = house.choose(1, "a").expect("free");
+    assert!(house.choose(2, "a").is_none());
+    house.pot.unsent(&key);
+    assert!(handed(&house.wait(2, "a")).is_some());
+}
+
+#[tokio::test]
+async fn a_key_that_the_clock_brings_back_is_for_those_in_line_too() {
+    let house = House::new(&[("a", 1)]).await;
+    let [id] = house.pot.pool().keys(NOON).map(|key| key.id).collect::<Vec<_>>()[..] else { panic!("one key") };
+    house.pot.set_health(KeyRef::Id(id), Health::Degraded, None, None).await.expect("written");
+    let [first, second] = [1, 2].map(|client| house.wait(client, "a"));
+    assert!(rung(&first).is_some_and(|key| key.is_none()), "it is told that no key is just busy, as it had said");
+    house.clock.set(NOON.after(HOUR));
+    assert!(house.choose(3, "a").is_none(), "nobody has looked yet, and others wait for it");
+    assert!(second.key(Duration::ZERO, Some(Duration::ZERO)).await.is_none(), "it does not keep watch");
+    assert!(first.key(HOUR, Some(Duration::ZERO)).await.is_some(), "whose turn it is, and who looked");
 }
 
 #[tokio::test]
