@@ -56,6 +56,12 @@ pub enum Denied {
     Store(StoreError),
 }
 
+/// What there is too little of, and whether it is the user's share.
+type Short = (Shortage, bool);
+
+/// What was done at a place.
+type Done<'p, T> = (&'p Arc<Running>, T);
+
 /// Both tabs, locked while an entry goes into the ledger.
 pub(super) struct Booking<'s> {
     _whole: MutexGuard<'s, Tab>,
@@ -111,8 +117,8 @@ impl Places {
         &self,
         act: impl Fn(&mut Tab, &Allowance) -> Result<T, Shortage>,
         undo: impl Fn(&mut Tab),
-    ) -> Result<Vec<(&Arc<Running>, T)>, (Shortage, bool)> {
-        let mut done: Vec<(&Arc<Running>, T)> = Vec::with_capacity(2);
+    ) -> Result<Vec<Done<'_, T>>, Short> {
+        let mut done: Vec<Done<'_, T>> = Vec::with_capacity(2);
         for (running, allowance) in self.each().rev() {
             let acted = act(&mut running.tab(), allowance);
             match acted {
@@ -126,7 +132,7 @@ impl Places {
         Ok(done)
     }
 
-    fn sit(&self, now: Timestamp) -> Result<(), (Shortage, bool)> {
+    fn sit(&self, now: Timestamp) -> Result<(), Short> {
         self.at_each(|tab, allowance| tab.sit(allowance, now), Tab::stand).map(drop)
     }
 }
@@ -184,7 +190,7 @@ impl Seat {
     }
 
     /// The tabs of which more must be leased before anything may be sent.
-    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Vec<Arc<Running>>, (Shortage, bool)> {
+    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Vec<Arc<Running>>, Short> {
         let mut bill = self.bill();
         self.places
             .at_each(|tab, allowance| tab.take_tokens(allowance, tokens, now), |tab| tab.used_tokens(tokens, 0))?;

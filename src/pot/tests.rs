@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::money::{Basis, Caps, Limits, PurseFigures, RequestId, Tokens, Usd, Window};
+use crate::money::{Basis, Caps, Cost, Entry, Limits, Outcome, PurseFigures, RequestId, Tokens, Usd, Window};
 use crate::pool::Gate;
 use crate::secret::{Credential, Secret};
 use crate::store::{Fault, Settlement, Stepper, StoreError, StoreOptions, Suspense};

@@ -113,7 +113,7 @@ async fn what_a_dead_process_had_leased_counts_until_its_keys_are_accounted_for(
         let after = figures(&store, whole).await;
         assert_eq!((after.suspense, after.others), (usd(20), usd(70)), "what was under way is in suspense");
         assert_eq!(leased(&store, whole, 11).await, Usd::ZERO);
-        store.absolve(key, found.map(|pico| recovered(pico))).await.expect("written");
+        store.absolve(key, found.map(recovered)).await.expect("written");
         assert_eq!(figures(&store, whole).await.others, usd(70), "another key was used, too");
         store.absolve(free, None).await.expect("written");
         let after = figures(&store, whole).await;
