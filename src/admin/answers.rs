@@ -15,6 +15,7 @@ use crate::pool::{Health, Rotation};
 
 pub use clients::{
     ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer, ShownKey, UserAllowance,
+    UserAnswer, UsersAnswer,
 };
 pub use ledger::{
     EntryKind, EntryTokens, LedgerAnswer, LedgerEntry, LedgerSums, OpenAnswer, OpenEntry, ReceiptAnswer, ReceiptCheck,

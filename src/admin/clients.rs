@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use http::Uri;
 
 use super::Desk;
 use super::answers::{
     ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, ErrorAnswer, RotatedAnswer, ShownKey,
+    UsersAnswer,
 };
 use super::asks::{ClientChange, ClientOffer, RotationWord, client_id, nothing};
 use super::handlers::Body;
+use super::query::{self, UsersWord};
 use super::refused::Refused;
 use super::show;
 
@@ -61,6 +64,27 @@ pub(super) async fn client(
     Path(id): Path<String>,
 ) -> Result<Json<ClientAnswer>, Refused> {
     Ok(Json(show::client(desk.pot.client(client_id("id", &id)?).await?)))
+}
+
+/// A client's users: whoever it has asked for a token for, with what was spent for each.
+#[utoipa::path(get, path = "/clients/{id}/users", tag = "clients", params(
+    ("id" = String, Path, description = "The client's id", example = "c1"),
+    UsersWord,
+), responses(
+    (status = 200, description = "Some of them in the order in which they came, and where the next page begins", body = UsersAnswer),
+    (status = 400, description = "Not a well-formed query", body = ErrorAnswer),
+    (status = 404, description = "No such client", body = ErrorAnswer),
+    (status = 503, description = "The store cannot be read", body = ErrorAnswer),
+))]
+pub(super) async fn users(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<UsersAnswer>, Refused> {
+    let UsersWord { limit, after } = query::users(&uri)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let users = desk.pot.client_users(client_id("id", &id)?, after, limit).await?;
+    Ok(Json(show::users(users, limit)))
 }
 
 /// Change what a client may do.

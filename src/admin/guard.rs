@@ -96,7 +96,8 @@ pub(super) fn check_token(token: &Secret, headers: &HeaderMap) -> Brought {
 /// Whether a read takes a query: it says which part of the ledger is meant.
 fn takes_query(path: &str) -> bool {
     let is_receipt = path.strip_prefix("/keys/openrouter/").is_some_and(|rest| rest.ends_with("/receipt"));
-    is_open(path) || matches!(path, "/ledger" | "/ledger/summary") || is_receipt
+    let is_users = path.starts_with("/clients/") && path.ends_with("/users");
+    is_open(path) || matches!(path, "/ledger" | "/ledger/summary") || is_receipt || is_users
 }
 
 /// Whether the call is one that a handler may look at: a plain path, without a query where none is taken, and JSON in

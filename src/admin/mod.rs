@@ -37,8 +37,8 @@ pub use answers::{
     EntryTokens, ErrorAnswer, ErrorDetail, HealthCounts, HealthSetAnswer, KeyAnswer, KeyCaps, KeyGate, KeyHealth,
     KeyLimits, KeysAnswer, LedgerAnswer, LedgerEntry, LedgerSums, LiveAnswer, OpenAnswer, OpenEntry, PoolStats,
     PoolStatus, ReadyAnswer, ReceiptAnswer, ReceiptCheck, ReceiptKey, ReceiptModel, ReceiptSuspense, RotatedAnswer,
-    SettledAnswer, ShownKey, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums, Why,
-    WithdrawnAnswer,
+    SettledAnswer, ShownKey, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums, UserAnswer,
+    UsersAnswer, Why, WithdrawnAnswer,
 };
 pub use app::AdminApp;
 
@@ -142,6 +142,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Desk>>)> {
         ("/health/openrouter", post(handlers::set_health)),
         ("/clients", get(clients::clients).merge(post(clients::add))),
         ("/clients/{id}", get(clients::client).merge(patch(clients::change)).merge(delete(clients::revoke))),
+        ("/clients/{id}/users", get(clients::users)),
         ("/tokens/rotate", post(clients::rotate)),
         ("/ledger", get(ledger::ledger)),
         ("/ledger/summary", get(ledger::summary)),

@@ -34,6 +34,7 @@ use super::{clients, handlers, ledger};
         clients::clients,
         clients::add,
         clients::client,
+        clients::users,
         clients::change,
         clients::revoke,
         clients::rotate,

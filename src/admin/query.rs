@@ -7,7 +7,7 @@ use http::Uri;
 use utoipa::IntoParams;
 
 use crate::clock::{Day, Timestamp};
-use crate::money::{ClientId, Outcome};
+use crate::money::{ClientId, Outcome, UserId};
 use crate::pool::KeyId;
 use crate::store::{Cursor, LedgerFilter};
 
@@ -190,6 +190,30 @@ impl PageWord {
         let cursor = parameters.read("cursor", "the next of another page", |text| Cursor::from_str(text).ok())?;
         Ok(Self { limit: limit.unwrap_or(usual), cursor, format })
     }
+}
+
+/// Which of a client's users.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UsersWord {
+    /// Users of a page: 1 to 1,000, or 100 when nothing is said.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    pub(super) limit: u64,
+    /// Where another page ended: its `next`.
+    #[param(value_type = Option<String>, example = "u100")]
+    pub(super) after: Option<UserId>,
+}
+
+/// Read the query of `GET /clients/{id}/users`.
+pub(super) fn users(uri: &Uri) -> Result<UsersWord, Refused> {
+    let mut parameters = Parameters::parse(uri)?;
+    let limit = parameters.read("limit", "a whole number from 1 to 1000", |text| {
+        text.parse().ok().filter(|n| (1..=LINES_MAX).contains(n))
+    })?;
+    let after =
+        parameters.read("after", "a user's id, such as u1", |text| text.strip_prefix('u')?.parse().ok().map(UserId))?;
+    parameters.finish()?;
+    Ok(UsersWord { limit: limit.unwrap_or(LINES), after })
 }
 
 /// Read the query of `GET /ledger`.

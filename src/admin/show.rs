@@ -13,7 +13,7 @@ use super::answers::{
     Why,
 };
 
-pub(super) use clients::client;
+pub(super) use clients::{client, users};
 pub(super) use ledger::{entry, open, page, receipt, summary};
 
 /// Keys listed in `/status`, which is asked for often; `/keys` has them all.

@@ -32,9 +32,8 @@ impl Leases {
     async fn rounds(&self) {
         loop {
             self.pot.keep_pauses().await;
-            self.pot.lease_budgets(self.permille).await;
-            let wishes = self.pot.lease_wishes(self.permille);
-            if wishes.is_empty() {
+            let (wishes, tabs) = (self.pot.lease_wishes(self.permille), self.pot.unleased());
+            if wishes.is_empty() && tabs.is_empty() {
                 let wanted = self.pot.lease_wanted().notified();
                 // Which of the two ends the wait makes no difference.
                 let _timed_out = tokio::time::timeout(LOOK_EVERY, wanted).await;
@@ -45,6 +44,12 @@ impl Leases {
             at_most(AT_A_TIME, wishes, |(key, wish)| {
                 let pot = Arc::clone(pot);
                 async move { pot.lease(key, wish).await }
+            })
+            .await;
+            let permille = self.permille;
+            at_most(AT_A_TIME, tabs, |tab| {
+                let pot = Arc::clone(pot);
+                async move { pot.lease_in_advance(&tab, permille).await }
             })
             .await;
         }

@@ -10,7 +10,10 @@ use super::CliError;
 use super::client::{AdminClient, escaped};
 use super::screen::{print, print_json, print_line, table};
 use super::settings::AdminArgs;
-use crate::admin::{CapAnswer, ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer};
+use crate::admin::{
+    CapAnswer, ClientAddedAnswer, ClientAnswer, ClientRevokedAnswer, ClientsAnswer, RotatedAnswer, UserAnswer,
+    UsersAnswer,
+};
 use crate::money::Window;
 
 use terms::{LiftArgs, TermArgs, body};
@@ -43,6 +46,16 @@ enum ClientsCommand {
     Show {
         /// The client's id, as in `potluck clients list`
         id: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// A client's users, and what was spent for each
+    Users {
+        /// The client's id, as in `potluck clients list`
+        id: String,
+        /// Behind this user: the `next` of another page
+        #[arg(long, value_name = "USER")]
+        after: Option<String>,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -104,6 +117,12 @@ pub(super) fn clients(args: ClientsArgs) -> Result<(), CliError> {
             let answer: ClientAnswer = client(&admin)?.call(Method::GET, &path(&id), None)?;
             show(&admin, &answer)
         }
+        ClientsCommand::Users { id, after, admin } => {
+            let after = after.map_or_else(String::new, |after| format!("&after={}", escaped(&after)));
+            let target = format!("{}/users?limit=1000{after}", path(&id));
+            let answer: UsersAnswer = client(&admin)?.call(Method::GET, &target, None)?;
+            if admin.json { print_json(&answer) } else { print(&user_table(&answer)) }
+        }
         ClientsCommand::Change { id, name, set, lift, admin } => {
             let body = body(name, set, &lift).into();
             let answer: ClientAnswer = client(&admin)?.call(Method::PATCH, &path(&id), Some(&body))?;
@@ -161,6 +180,24 @@ fn client_table(clients: &[ClientAnswer]) -> String {
     table(columns, clients.iter().map(row))
 }
 
+/// Users, one a line, and where there are more.
+fn user_table(answer: &UsersAnswer) -> String {
+    let columns = ["id", "name", "since", "spent today", "spent", "requests", "refused"];
+    let row = |user: &UserAnswer| {
+        [
+            user.id.clone(),
+            user.name.clone(),
+            user.since.clone(),
+            user.spent_today.clone(),
+            user.spent_total.clone(),
+            user.requests.to_string(),
+            user.refused.to_string(),
+        ]
+    };
+    let more = answer.next.as_ref().map_or_else(String::new, |next| format!("more: --after {next}\n"));
+    table(columns, answer.users.iter().map(row)) + &more
+}
+
 /// Each budget with what it leaves: `$1.20 of $5.00 a day`.
 fn budgets(client: &ClientAnswer) -> String {
     let budget = |budget: &CapAnswer| format!("{} of {} {}", budget.left, budget.cap, per(budget.window));
@@ -195,7 +232,7 @@ mod tests {
             "createdAt": "2026-11-24T12:00:00Z", "expiresAt": null, "revokedAt": null, "models": [],
             "budgets": [{"window": "day", "cap": "$5.0000", "spent": "$3.8000", "left": "$1.2000",
                 "turnsAt": "2026-11-25T00:00:00Z"}],
-            "held": "$0.0000", "suspenseMost": "$0.0000", "stranded": "$0.0000", "requestsPerMinute": 60,
+            "held": "$0.0000", "suspenseMost": "$0.0000", "stranded": "$0.0000", "unbounded": false, "requestsPerMinute": 60,
             "tokensPerMinute": null, "concurrency": 2, "weight": 5, "inFlight": 1, "requests": 17, "refused": 3,
             "perUser": {"budgets": {"day": null, "week": null, "month": null, "total": null},
                 "requestsPerMinute": null, "tokensPerMinute": null, "concurrency": null},

@@ -32,14 +32,15 @@ impl Bucket {
         Self { level: most(per_minute), at: now }
     }
 
-    /// Take so much out. More than fits in is let through when it is full, and leaves it in debt.
+    /// Take so much out. Of more than fits in all that is there is taken, when it is full: nobody knows yet whether it will be
+    /// used, and what one asks for must not keep others waiting for longer than a minute.
     ///
     /// # Errors
     /// [`Drought`]; nothing was taken then.
     pub fn take(&mut self, amount: u64, per_minute: u32, now: Timestamp) -> Result<(), Drought> {
         self.flow(per_minute, now);
-        let wanted = parts(amount);
-        let missing = wanted.min(most(per_minute)) - self.level;
+        let wanted = parts(amount).min(most(per_minute));
+        let missing = wanted.saturating_sub(self.level);
         if missing > 0 {
             let wait = missing.saturating_add(i64::from(per_minute) - 1) / i64::from(per_minute).max(1);
             let until = now.after(Duration::from_millis(u64::try_from(wait).unwrap_or_default()));
@@ -49,9 +50,11 @@ impl Bucket {
         Ok(())
     }
 
-    /// So much was used in truth, in the place of what was taken for it.
-    pub fn correct(&mut self, taken: u64, used: u64) {
-        self.level = self.level.saturating_add(parts(taken)).saturating_sub(parts(used));
+    /// So much was used in truth, in the place of what was taken when so much was asked for. What was used beyond that leaves
+    /// it in debt.
+    pub fn correct(&mut self, asked: u64, used: u64, per_minute: u32) {
+        let taken = parts(asked).min(most(per_minute));
+        self.level = self.level.saturating_add(taken).saturating_sub(parts(used));
     }
 
     /// Whole units in it, when it was last looked at.
@@ -107,13 +110,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_bucket_waits_until_it_is_full_and_is_paid_for_afterwards() {
+    fn what_is_larger_than_the_bucket_waits_until_it_is_full_and_what_was_used_is_paid_for() {
         let mut bucket = Bucket::full(100, at(0));
-        assert_eq!(bucket.take(250, 100, at(0)), Ok(()));
-        assert_eq!(bucket.take(1, 100, at(0)).map_err(|dry| dry.until), Err(at(90_600)));
-        // It was an estimate: in truth 20 were used.
-        bucket.correct(250, 20);
+        assert_eq!(bucket.take(u64::MAX, 100, at(0)), Ok(()));
+        assert_eq!(
+            bucket.take(1, 100, at(0)).map_err(|dry| dry.until),
+            Err(at(600)),
+            "no debt by what is only asked for"
+        );
+        // In truth 20 were used.
+        bucket.correct(u64::MAX, 20, 100);
         assert_eq!((bucket.take(80, 100, at(0)), bucket.left()), (Ok(()), 0));
+        bucket.correct(80, 230, 100);
+        assert_eq!(bucket.take(1, 100, at(0)).map_err(|dry| dry.until), Err(at(90_600)));
+        bucket.correct(0, u64::MAX, 100);
+        assert!(bucket.take(u64::MAX, u32::MAX, at(0)).is_err(), "nothing overflows");
     }
 
     #[test]

@@ -69,6 +69,14 @@ impl Tab {
         Ok(())
     }
 
+    /// A request that had begun is not to be: nothing of it counts.
+    pub fn unsit(&mut self, allowance: &Allowance) {
+        self.stand();
+        if let (Some(bucket), Some(rate)) = (&mut self.requests, allowance.requests_per_minute) {
+            bucket.correct(1, 0, rate);
+        }
+    }
+
     /// A request is over.
     pub fn stand(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
@@ -89,10 +97,10 @@ impl Tab {
         bucket.take(tokens, rate, now).map_err(Shortage::Tokens)
     }
 
-    /// A request has used so many tokens, in the place of what was taken for it.
-    pub fn used_tokens(&mut self, taken: u64, used: u64) {
-        if let Some(bucket) = &mut self.tokens {
-            bucket.correct(taken, used);
+    /// A request has used so many tokens, in the place of what was taken when so many were asked for.
+    pub fn used_tokens(&mut self, allowance: &Allowance, asked: u64, used: u64) {
+        if let (Some(bucket), Some(rate)) = (&mut self.tokens, allowance.tokens_per_minute) {
+            bucket.correct(asked, used, rate);
         }
     }
 
@@ -118,6 +126,8 @@ impl Tab {
 
     fn why_not(&self, amount: Usd, now: Timestamp) -> Shortage {
         match self.purse.spendable(None, now) {
+            // They began before there was a budget, and will be over some time.
+            _ if self.purse.waits_for_unbounded() => Shortage::Held,
             left if left <= Usd::ZERO => Shortage::Spent { until: self.purse.turns_at(now) },
             leaves if leaves < amount => Shortage::TooDear { leaves },
             _ => Shortage::Held,
@@ -251,11 +261,7 @@ mod tests {
         assert_eq!(tab.hold(Some(usd(70)), NOW).map(|hold| hold.missing), Ok(Usd::ZERO));
         assert_eq!(tab.missing(), Usd::ZERO);
         tab.set_budgets([(Window::Total, usd(100))].into_iter().collect());
-        assert_eq!(
-            tab.hold(Some(usd(1)), NOW),
-            Err(Shortage::Spent { until: None }),
-            "nobody knows what one will cost"
-        );
+        assert_eq!(tab.hold(Some(usd(1)), NOW), Err(Shortage::Held), "nobody knows what one will cost");
         tab.end(None, Ended::Cost(usd(10)), NOW.day());
         assert_eq!(tab.hold(Some(usd(21)), NOW), Err(Shortage::Held), "70 of 90 are held");
         assert_eq!(tab.hold(Some(usd(20)), NOW).map(|hold| hold.missing), Ok(usd(20)));
@@ -285,7 +291,7 @@ mod tests {
         assert_eq!((tab.sit(&allowance, later), tab.under_way()), (Ok(()), 2));
         assert_eq!(tab.take_tokens(&allowance, 900, NOW), Ok(()));
         assert!(matches!(tab.take_tokens(&allowance, 200, NOW), Err(Shortage::Tokens(dry)) if dry.left == 100));
-        tab.used_tokens(900, 800);
+        tab.used_tokens(&allowance, 900, 800);
         assert_eq!(tab.take_tokens(&allowance, 200, NOW), Ok(()));
         tab.stand();
         tab.stand();

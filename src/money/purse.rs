@@ -139,6 +139,11 @@ impl Purse {
         self.unbounded > 0 || self.figures.suspense_unbounded > 0 || self.figures.others_unbounded
     }
 
+    /// Whether requests under way, and nothing else, are out whose worst cost nobody knows: their ends bring the rest back.
+    pub fn waits_for_unbounded(&self) -> bool {
+        self.unbounded > 0 && self.figures.suspense_unbounded == 0 && !self.figures.others_unbounded
+    }
+
     /// What the caps leave when nothing were under way; `None` without caps.
     fn within_caps(&self, now: Timestamp) -> Option<Usd> {
         let spent = self.figures.suspense.saturating_add(self.figures.others);

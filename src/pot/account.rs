@@ -12,11 +12,11 @@ use super::{CapView, Pot};
 /// A client's or user's account with the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The client's name.
+    /// Its name: the client's, or the user's as the client calls it.
     pub name: String,
     /// Spent for it, in the windows of [`Window::ALL`].
     pub spent: [Usd; Window::ALL.len()],
-    /// The budget that leaves the least: of the user's own and those it shares with the client's others.
+    /// Its budget that leaves the least. What a client's other users leave of the client's is not for a user to see.
     pub tightest: Option<CapView>,
     /// The most requests in a minute.
     pub requests_per_minute: Option<u32>,
@@ -46,12 +46,11 @@ impl Pot {
             None => None,
         };
         let Terms { name, expires_at, allowance, per_user, .. } = &member.client.terms;
-        let budgets = [Some(whole), user.as_ref()].into_iter().flatten().flat_map(|at| caps_of(at.tab().purse(), now));
-        let tightest = budgets.min_by_key(|budget| budget.left);
         let own = user.as_ref().unwrap_or(whole).tab();
+        let tightest = caps_of(own.purse(), now).into_iter().min_by_key(|budget| budget.left);
         let rates = [Some(allowance), user.as_ref().map(|_| per_user)].into_iter().flatten();
         Ok(Some(Account {
-            name: name.clone(),
+            name: guest.user().map_or_else(|| name.clone(), |user| user.name.to_string()),
             spent: Window::ALL.map(|window| own.purse().settled(window, now)),
             tightest,
             requests_per_minute: rates.filter_map(|allowance| allowance.requests_per_minute).min(),

@@ -15,7 +15,7 @@ impl Pot {
     pub(crate) async fn settle_suspense(&self, entry: &Suspense, found: Settlement) -> Result<bool, StoreError> {
         let (cost, basis) = (found.cost, found.basis);
         // What could not be written may be written after all, and then nobody ever settles it again.
-        let settled = self.store.settle(entry.id, found).await.inspect_err(|_| self.out_of_step([entry.key]))?;
+        let settled = self.store.settle(entry.id, found).await.inspect_err(|_| self.may_be_settled(entry))?;
         if settled {
             self.settled(entry, cost);
             if basis == Basis::Upstream {
@@ -24,6 +24,12 @@ impl Pot {
             }
         }
         Ok(settled)
+    }
+
+    /// It could not be written that a cost was found, or it was written after all.
+    fn may_be_settled(&self, entry: &Suspense) {
+        self.out_of_step([entry.key]);
+        entry.client.into_iter().for_each(|charged| self.tabs_are_behind(charged));
     }
 
     /// The cost of an entry in suspense is booked.
@@ -47,7 +53,10 @@ impl Pot {
         let Some(card) = self.card(key) else { return Ok(()) };
         // No grant tells meanwhile that others have nothing any more, before what they had spent is known here.
         let _drawing = card.drawing.lock().await;
-        let absolved = self.store.reckon(key, finding.clone()).await.inspect_err(|_| self.out_of_step([key]))?;
+        let absolved = self.store.reckon(key, finding.clone()).await.inspect_err(|_| {
+            self.out_of_step([key]);
+            open.iter().for_each(|entry| self.may_be_settled(entry));
+        })?;
         for (id, found) in &finding.settle {
             if let Some(entry) = open.iter().find(|entry| entry.id == *id) {
                 let cost = found.cost;
@@ -91,8 +100,8 @@ impl Pot {
         // They have booked and settled since this process has read the books, and their attempts are in suspense now.
         let strict = self.pool().keys_with_purse();
         self.out_of_step(strict);
+        self.clients.all_are_behind();
         self.catch_up().await;
-        self.sync_tabs(false).await;
         self.is_alone();
         self.settle_wanted.notify_one();
         Ok(())
@@ -109,6 +118,7 @@ impl Pot {
         for key in keys {
             self.sync_purse(key).await;
         }
+        self.catch_up_tabs().await;
     }
 
     /// Find out whether what others had leased of keys is still out.
@@ -123,7 +133,7 @@ impl Pot {
             }
         }
         drop(settling);
-        self.sync_tabs(true).await;
+        self.others_may_be_done();
         Ok(())
     }
 

@@ -9,12 +9,12 @@ use tokio::sync::{Notify, watch};
 use crate::clients::{Book, Client, ClientId, ClientKey, KeyHasher, Keyring, Rejection, SigningKey, Standing, Terms};
 use crate::clock::Timestamp;
 use crate::guesses::Guesses;
-use crate::money::{PurseFigures, Spender};
+use crate::money::{PurseFigures, Spender, UserId};
 use crate::secret::SecretBytes;
-use crate::store::{ClientSums, NewClient, StoreError, StoredClient};
+use crate::store::{ClientSums, NewClient, StoreError, StoredClient, UserSums};
 
 use super::Pot;
-use super::tab::{Running, TabView, Unleased, Users};
+use super::tab::{Listed, Running, TabView, Users, Why};
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 100_000;
@@ -29,7 +29,9 @@ pub(super) struct Clients {
     /// Wrong keys and tokens. Admin tokens are counted elsewhere: who guesses here does not lock an operator out.
     pub(super) guesses: Guesses,
     /// Tabs whose leases somebody should look at.
-    pub(super) unleased: Unleased,
+    pub(super) unleased: Listed,
+    /// Tabs that may know their money otherwise than the store.
+    pub(super) behind: Listed,
     /// Changes, one after the other: each begins with what the one before has left.
     changing: tokio::sync::Mutex<()>,
 }
@@ -110,7 +112,8 @@ impl Clients {
             book: ArcSwap::from_pointee(book),
             keyring: ArcSwap::from_pointee(keyring),
             guesses: Guesses::default(),
-            unleased: Unleased::default(),
+            unleased: Listed::new(Why::Lease),
+            behind: Listed::new(Why::Behind),
             changing: tokio::sync::Mutex::default(),
         }
     }
@@ -127,6 +130,13 @@ impl Clients {
             std::iter::once(Arc::clone(&member.live.whole)).chain(member.live.users.all()).collect::<Vec<_>>()
         };
         book.iter().flat_map(of_member).collect()
+    }
+
+    /// Every tab may know its money otherwise than the store.
+    pub(super) fn all_are_behind(&self) {
+        self.running().iter().for_each(|running| {
+            self.behind.add(running);
+        });
     }
 
     /// Nobody else changes the book meanwhile.
@@ -279,6 +289,22 @@ impl Pot {
         let standing = if hash.is_none() { Standing::Revoked } else { client.standing(now) };
         let (tab, sums) = (TabView::default(), ClientSums::default());
         self.with_sums(ClientView { client, standing, revoked_at, tab, sums }).await
+    }
+
+    /// A client's users, behind `after`, also of one whose key is revoked.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn client_users(
+        &self,
+        id: ClientId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserSums>, ClientError> {
+        if self.member(id).is_none() {
+            self.store.client(id).await?.ok_or(ClientError::NotFound)?;
+        }
+        Ok(self.store.client_users(id, after, limit, self.clock.now().day()).await?)
     }
 
     /// Sign tokens with a new key. Those that are out stay good until they are over, or end here and now.

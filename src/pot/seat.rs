@@ -52,6 +52,8 @@ pub enum Denied {
         /// It is the user's share of it, not the client's.
         user: bool,
     },
+    /// What is held is not to be had durably: the disk is slow or full, or another process has it.
+    NotLeased,
     /// The store cannot tell what was used.
     Store(StoreError),
 }
@@ -116,7 +118,7 @@ impl Places {
     fn at_each<T>(
         &self,
         act: impl Fn(&mut Tab, &Allowance) -> Result<T, Shortage>,
-        undo: impl Fn(&mut Tab),
+        undo: impl Fn(&mut Tab, &Allowance),
     ) -> Result<Vec<Done<'_, T>>, Short> {
         let mut done: Vec<Done<'_, T>> = Vec::with_capacity(2);
         for (running, allowance) in self.each().rev() {
@@ -124,7 +126,11 @@ impl Places {
             match acted {
                 Ok(value) => done.push((running, value)),
                 Err(of) => {
-                    done.iter().for_each(|(running, _)| undo(&mut running.tab()));
+                    // What was done was done at the places before this one.
+                    self.each()
+                        .rev()
+                        .zip(&done)
+                        .for_each(|((running, allowance), _)| undo(&mut running.tab(), allowance));
                     return Err((of, running.spender.user.is_some()));
                 }
             }
@@ -133,7 +139,7 @@ impl Places {
     }
 
     fn sit(&self, now: Timestamp) -> Result<(), Short> {
-        self.at_each(|tab, allowance| tab.sit(allowance, now), Tab::stand).map(drop)
+        self.at_each(|tab, allowance| tab.sit(allowance, now), Tab::unsit).map(drop)
     }
 }
 
@@ -178,23 +184,21 @@ impl Seat {
         for running in missing {
             if !self.pot.draw_budget(&running).await {
                 self.release();
-                return Err(Denied::Short { of: Shortage::Held, user: running.spender.user.is_some() });
+                return Err(Denied::NotLeased);
             }
         }
-        self.each(|running| {
-            if running.tab().is_lease_off() {
-                self.pot.look_at_lease(running);
-            }
-        });
+        self.look_at_leases();
         Ok(())
     }
 
     /// The tabs of which more must be leased before anything may be sent.
     fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Vec<Arc<Running>>, Short> {
         let mut bill = self.bill();
-        self.places
-            .at_each(|tab, allowance| tab.take_tokens(allowance, tokens, now), |tab| tab.used_tokens(tokens, 0))?;
-        let give_up = |tab: &mut Tab| tab.end(worst, Ended::Unsent, now.day());
+        self.places.at_each(
+            |tab, allowance| tab.take_tokens(allowance, tokens, now),
+            |tab, allowance| tab.used_tokens(allowance, tokens, 0),
+        )?;
+        let give_up = |tab: &mut Tab, _: &Allowance| tab.end(worst, Ended::Unsent, now.day());
         match self.places.at_each(|tab, _| tab.hold(worst, now), give_up) {
             Ok(held) => {
                 *bill = Bill::Open { held: worst, tokens };
@@ -202,14 +206,23 @@ impl Seat {
                 Ok(missing.map(|(running, _)| Arc::clone(running)).collect())
             }
             Err(short) => {
-                self.each(|running| running.tab().used_tokens(tokens, 0));
+                self.each(|running, allowance| running.tab().used_tokens(allowance, tokens, 0));
                 Err(short)
             }
         }
     }
 
-    fn each(&self, act: impl Fn(&Arc<Running>)) {
-        self.places.each().for_each(|(running, _)| act(running));
+    fn each(&self, act: impl Fn(&Arc<Running>, &Allowance)) {
+        self.places.each().for_each(|(running, allowance)| act(running, allowance));
+    }
+
+    /// Have somebody look at leases that may be too small or too large.
+    fn look_at_leases(&self) {
+        self.each(|running, _| {
+            if running.tab().is_lease_off() {
+                self.pot.look_at_lease(running);
+            }
+        });
     }
 
     /// What is held and not spent is free again.
@@ -217,16 +230,12 @@ impl Seat {
         let mut bill = self.bill();
         if let Bill::Open { held, tokens } = std::mem::replace(&mut *bill, Bill::None) {
             let day = self.pot.clock.now().day();
-            self.each(|running| {
+            self.each(|running, allowance| {
                 let mut tab = running.tab();
                 tab.end(held, Ended::Unsent, day);
-                tab.used_tokens(tokens, 0);
-                let is_lease_off = tab.is_lease_off();
-                drop(tab);
-                if is_lease_off {
-                    self.pot.look_at_lease(running);
-                }
+                tab.used_tokens(allowance, tokens, 0);
             });
+            self.look_at_leases();
             self.freed().notify_waiters();
         }
     }
@@ -257,13 +266,19 @@ impl Seat {
         // A refusal that costs nothing leaves what is held for the next attempt.
         let pays = entry.outcome == Outcome::Answered || how != Ended::Cost(Usd::ZERO);
         let (day, mut held_for_it) = (entry.at.day(), None);
-        for tab in std::iter::once(&mut whole).chain(&mut user) {
+        let terms = &self.places.member.client.terms;
+        let tabs =
+            std::iter::once((&mut whole, &terms.allowance)).chain(user.iter_mut().map(|tab| (tab, &terms.per_user)));
+        for (tab, allowance) in tabs {
             match *bill {
                 _ if !pays => {}
                 Bill::Open { held, tokens } => {
                     held_for_it = held;
                     tab.end(held, how, day);
-                    tab.used_tokens(tokens, used(&entry.tokens).unwrap_or(tokens));
+                    // Where nobody knows, what was taken for it stays taken.
+                    if let Some(used) = used(&entry.tokens) {
+                        tab.used_tokens(allowance, tokens, used);
+                    }
                 }
                 Bill::None | Bill::Paid => tab.end_extra(how, day),
             }
@@ -277,11 +292,7 @@ impl Seat {
 
     /// An attempt's entry is in the ledger's queue.
     pub(super) fn booked(&self) {
-        self.each(|running| {
-            if running.tab().is_lease_off() {
-                self.pot.look_at_lease(running);
-            }
-        });
+        self.look_at_leases();
         self.freed().notify_waiters();
     }
 }
@@ -297,7 +308,7 @@ fn used(tokens: &Tokens) -> Option<u64> {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.release();
-        self.each(|running| running.tab().stand());
+        self.each(|running, _| running.tab().stand());
         self.freed().notify_waiters();
     }
 }

@@ -16,13 +16,13 @@ use super::{CapView, Pot};
 
 /// The tab of a client as a whole, or of one of its users.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     pub(super) spender: Spender,
     tab: Mutex<Tab>,
     /// Draws on the budgets, one after the other, as of a key's.
     drawing: tokio::sync::Mutex<()>,
-    /// It waits for somebody to look at its lease.
-    listed: AtomicBool,
+    /// It waits for somebody to look at its lease, or to read its money anew.
+    listed: [AtomicBool; 2],
 }
 
 impl Running {
@@ -31,7 +31,7 @@ impl Running {
             spender,
             tab: Mutex::new(Tab::new(budgets, figures)),
             drawing: tokio::sync::Mutex::default(),
-            listed: AtomicBool::new(false),
+            listed: Default::default(),
         })
     }
 
@@ -88,28 +88,73 @@ impl Users {
         self.tabs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Where there are many, let go of those that nobody would miss: they are made anew when they are wanted.
+    fn sweep(&self, pot: &Pot, member: &Member) {
+        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        if tabs.len() < TABS_BEFORE_A_SWEEP || !tabs.len().is_power_of_two() {
+            return;
+        }
+        let now = pot.clock.now();
+        tabs.retain(|_, running| {
+            let mut tab = running.tab();
+            let stays = Arc::strong_count(running) > 1 || !tab.is_idle(&member.client.terms.per_user, now);
+            if !stays {
+                pot.store.give_back(running.spender, tab.purse().lease());
+            }
+            stays
+        });
+    }
+
     fn insert(&self, user: UserId, running: Arc<Running>) {
         self.tabs.lock().unwrap_or_else(PoisonError::into_inner).insert(user, running);
     }
 }
 
-/// Tabs whose leases somebody should look at.
-#[derive(Debug, Default)]
-pub(super) struct Unleased(Mutex<Vec<Arc<Running>>>);
+/// Tabs that somebody should look at.
+#[derive(Debug)]
+pub(super) struct Listed {
+    why: Why,
+    tabs: Mutex<Vec<Arc<Running>>>,
+}
 
-impl Unleased {
+/// Why somebody should.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// What is leased may be too little or too much.
+    Lease,
+    /// The store may know more.
+    Behind,
+}
+
+impl Listed {
+    pub(super) fn new(why: Why) -> Self {
+        Self { why, tabs: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
+        self.tabs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flag<'r>(&self, running: &'r Running) -> &'r AtomicBool {
+        let [lease, behind] = &running.listed;
+        match self.why {
+            Why::Lease => lease,
+            Why::Behind => behind,
+        }
+    }
+
     /// `true` when it was not listed yet.
-    fn add(&self, running: &Arc<Running>) -> bool {
-        let is_new = !running.listed.swap(true, Ordering::AcqRel);
+    pub(super) fn add(&self, running: &Arc<Running>) -> bool {
+        let is_new = !self.flag(running).swap(true, Ordering::AcqRel);
         if is_new {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(running));
+            self.lock().push(Arc::clone(running));
         }
         is_new
     }
 
     fn take(&self) -> Vec<Arc<Running>> {
-        let listed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        listed.iter().for_each(|running| running.listed.store(false, Ordering::Release));
+        let listed = std::mem::take(&mut *self.lock());
+        listed.iter().for_each(|running| self.flag(running).store(false, Ordering::Release));
         listed
     }
 }
@@ -125,6 +170,7 @@ impl Pot {
         if let Some(running) = users.get(user) {
             return Ok(running);
         }
+        users.sweep(self, member);
         // Nothing that was in suspense is settled between the look and the tab's being there.
         let _settling = self.books.lock().await;
         let spender = Spender { client: member.client.id, user: Some(user) };
@@ -152,7 +198,7 @@ impl Pot {
             drop(one_by_one);
             if !granted {
                 // Another process has spent or leased what was thought to be there.
-                pot.sync_tab(&running).await;
+                pot.clients.behind.add(&running);
             }
             granted
         });
@@ -180,21 +226,25 @@ impl Pot {
         }
     }
 
-    /// Lease more of budgets in advance, or give some back, so that so many thousandths of the smallest one are leased.
-    pub(crate) async fn lease_budgets(&self, permille: u32) {
-        for running in self.clients.unleased.take() {
-            let _one_by_one = running.drawing.lock().await;
-            let wish = running.tab().lease_wish(permille, self.clock.now());
-            if wish.is_negative() {
-                self.store.give_back(running.spender, Usd::ZERO.checked_sub(wish).unwrap_or_default());
-            } else if wish > Usd::ZERO {
-                self.lease_budget(&running, Usd::ZERO, wish).await;
-            }
+    /// Tabs whose leases may be too small or too large.
+    pub(crate) fn unleased(&self) -> Vec<Arc<Running>> {
+        self.clients.unleased.take()
+    }
+
+    /// Lease more of a budget in advance, or give some back, so that so many thousandths of the smallest one are leased.
+    pub(crate) async fn lease_in_advance(&self, running: &Running, permille: u32) {
+        let _one_by_one = running.drawing.lock().await;
+        let wish = running.tab().lease_wish(permille, self.clock.now());
+        if wish.is_negative() {
+            self.store.give_back(running.spender, Usd::ZERO.checked_sub(wish).unwrap_or_default());
+        } else if wish > Usd::ZERO {
+            self.lease_budget(running, Usd::ZERO, wish).await;
         }
     }
 
-    /// Let a tab know what the store knows. Tries until nothing is booked on it meanwhile.
-    pub(super) async fn sync_tab(&self, running: &Running) {
+    /// Let a tab know what the store knows. Tries until nothing is booked on it meanwhile; where that takes too long, or the store
+    /// cannot be asked, it is left to the next look.
+    async fn sync_tab(&self, running: &Arc<Running>) {
         for _ in 0..SYNC_TRIES {
             let settling = self.books.lock().await;
             let events = running.tab().events();
@@ -206,21 +256,39 @@ impl Pot {
                     }
                 }
                 Err(StoreError::Closed | StoreError::NoSuchClient(_)) => return,
-                Err(error) => tracing::error!(spender = ?running.spender, %error, "a client's money cannot be read"),
+                Err(error) => {
+                    tracing::error!(spender = ?running.spender, %error, "a client's money cannot be read");
+                    break;
+                }
             }
             drop(settling);
             tokio::time::sleep(SYNC_PAUSE).await;
         }
-        tracing::warn!(spender = ?running.spender, "a client's budget may be counted too high until potluck is restarted");
+        self.clients.behind.add(running);
     }
 
-    /// Let every tab know what the store knows, or those only that count something as spent which others had leased.
-    pub(super) async fn sync_tabs(&self, of_others: bool) {
-        for running in self.clients.running() {
-            if !of_others || running.tab().purse().others() > Usd::ZERO {
-                self.sync_tab(&running).await;
-            }
+    /// Let those tabs know what the store knows that may not.
+    pub(super) async fn catch_up_tabs(&self) {
+        for running in self.clients.behind.take() {
+            self.sync_tab(&running).await;
         }
+    }
+
+    /// Tabs of this client and user may know their money otherwise than the store.
+    pub(super) fn tabs_are_behind(&self, charged: Charged) {
+        let Some(member) = self.member(charged.spender.client) else { return };
+        let tabs = charged.spenders().filter_map(|spender| member.live.running_of(spender));
+        tabs.for_each(|running| {
+            self.clients.behind.add(&running);
+        });
+    }
+
+    /// What others had leased of budgets may be accounted for.
+    pub(super) fn others_may_be_done(&self) {
+        let of_others = |running: &Arc<Running>| running.tab().purse().others() > Usd::ZERO;
+        self.clients.running().iter().filter(|running| of_others(running)).for_each(|running| {
+            self.clients.behind.add(running);
+        });
     }
 
     /// The cost of an attempt in suspense was found: it counts against the budgets in the place of what was held.
@@ -240,6 +308,9 @@ impl Pot {
         self.clients.book.load().get(id).cloned()
     }
 }
+
+/// Tabs that a client's users may have before it is worth looking for some that are not in use.
+const TABS_BEFORE_A_SWEEP: usize = 256;
 
 /// How long a request whose budget is held by others waits until one of them is over.
 pub(crate) const HELD_PATIENCE: Duration = Duration::from_secs(2);

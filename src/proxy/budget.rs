@@ -1,7 +1,6 @@
 //! What a request may cost is held of its client's budgets before a key is looked for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora::protocols::http::ServerSession;
 
@@ -25,11 +24,12 @@ impl Inference<'_> {
     /// The client was told why not, or is gone.
     pub(super) async fn charge(&mut self, session: &mut ServerSession, hangup: &mut Hangup) -> Result<(), Served> {
         let Some(seat) = self.call.seat.clone() else { return Ok(()) };
-        let mut patience = HELD_PATIENCE;
+        let waiting = self.proxy.pot.clock().tick();
         if seat.has_budget() {
             self.know_prices().await;
         }
         loop {
+            let patience = HELD_PATIENCE.saturating_sub(waiting.elapsed());
             // Taken before looking, so that what comes meanwhile is not missed.
             let freed = seat.freed().notified();
             let denied = match seat.charge(self.worst(), self.expected_tokens(&seat)).await {
@@ -38,12 +38,16 @@ impl Inference<'_> {
             };
             match denied {
                 Denied::Short { of: Shortage::Held, .. } if !patience.is_zero() => {
-                    let waiting = self.proxy.pot.clock().tick();
                     tokio::select! {
-                        () = tokio::time::sleep(patience) => patience = Duration::ZERO,
-                        () = freed => patience = patience.saturating_sub(waiting.elapsed()),
+                        () = tokio::time::sleep(patience) => {}
+                        () = freed => {}
                         () = hangup.wait(session) => return Err(Served::GONE),
                     }
+                }
+                // It was let in before there was a budget.
+                Denied::Short { of: Shortage::Unbounded, .. } if self.quote.is_none() => {
+                    self.quote = Some(self.quote_now(session));
+                    self.know_prices().await;
                 }
                 Denied::Short { of: Shortage::TooDear { leaves }, .. } if self.clamp_to(leaves) => {
                     self.quote = self.quoted(session);

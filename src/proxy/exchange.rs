@@ -150,12 +150,12 @@ impl Inference<'_> {
                 Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
             };
             hunt.begin();
-            self.request.attempted(hunt.attempts());
             if !attempt.cover().await {
                 // Somebody else has leased what is left, or the disk is slow: another key may do.
                 hunt.leave_out(attempt.chosen().key);
                 continue;
             }
+            self.request.attempted(hunt.attempts());
             if hunt.attempts() == 1 {
                 self.proxy.pot.metrics().added_latency(self.whole.elapsed());
             }

@@ -52,6 +52,7 @@ impl Proxy {
             Denied::Short { of, user } => {
                 Refusal::ClientShort { of, user, affordable: None, now: self.pot.clock().now() }
             }
+            Denied::NotLeased => Refusal::LedgerFull,
             Denied::Store(error) => {
                 tracing::error!(%error, "what a client may use cannot be read");
                 Refusal::LedgerFull

@@ -92,6 +92,10 @@ impl Proxy {
         request: Request,
     ) -> Served {
         let arrived = self.pot.clock().tick();
+        let _seat = match self.pot.take_seat(guest).await {
+            Ok(seat) => seat,
+            Err(denied) => return give_refusal(session, &self.denial(denied), Dialect::Chat, request).await,
+        };
         let known = match self.pot.store().job(job.as_str()).await {
             Ok(known) => known,
             Err(error) => {

@@ -69,6 +69,10 @@ impl Proxy {
         request: Request,
     ) -> Served {
         let missing = Refusal::GenerationNotFound(id.clone());
+        let _seat = match self.pot.take_seat(guest).await {
+            Ok(seat) => seat,
+            Err(denied) => return give_refusal(session, &self.denial(denied), Dialect::Chat, request).await,
+        };
         let known = self.pot.known_generation(id).await.filter(|known| guest.owns(known.client));
         let Some(chosen) = known.and_then(|known| self.pot.pinned(known.key)) else {
             return give_refusal(session, &missing, Dialect::Chat, request).await;

@@ -108,13 +108,15 @@ impl Inference<'_> {
 
     /// The most this request may cost, where any key's limits make that matter.
     pub(super) fn quoted(&mut self, session: &ServerSession) -> Option<Quote> {
-        let (pot, default) = (&self.proxy.pot, self.proxy.limits.default_bound);
-        let spending = match self.spending.take() {
-            Some(spending) => spending,
-            None if !pot.has_strict() && !self.call.seat.as_ref().is_some_and(|seat| seat.is_metered()) => return None,
-            None => Spending::read(self.endpoint, &session.req_header().headers, &self.body.bytes),
-        };
-        Some(Quote::of(pot, spending, default))
+        let matters = || self.proxy.pot.has_strict() || self.call.seat.as_ref().is_some_and(|seat| seat.is_metered());
+        (self.spending.is_some() || matters()).then(|| self.quote_now(session))
+    }
+
+    /// The most this request may cost.
+    pub(super) fn quote_now(&mut self, session: &ServerSession) -> Quote {
+        let read = || Spending::read(self.endpoint, &session.req_header().headers, &self.body.bytes);
+        let spending = self.spending.take().unwrap_or_else(read);
+        Quote::of(&self.proxy.pot, spending, self.proxy.limits.default_bound)
     }
 
     /// No key serves what nobody knows the price of: ask for it, once. `true` when the choice may be another now.

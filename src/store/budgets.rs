@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use crate::money::{Charged, Spender, Usd};
+use crate::money::{Basis, Charged, Spender, Usd};
 use crate::pool::KeyId;
 
 use super::column;
+use super::record::Recovered;
 
 /// What an attempt held is in suspense now, and no part of its process's leases any more.
 pub(super) fn take_off(connection: &Connection, epoch: i64, client: Option<Charged>) -> rusqlite::Result<()> {
@@ -26,15 +27,18 @@ pub(super) fn take_off(connection: &Connection, epoch: i64, client: Option<Charg
     Ok(())
 }
 
-/// So much was spent on a key by processes that are gone, and nobody can tell for whom.
-pub(super) fn may_be_theirs(connection: &Connection, key: KeyId, amount: Usd) -> rusqlite::Result<()> {
+/// So much was spent on a key by processes that are gone, and nobody can tell for whom. Where it is an estimate, and the key was
+/// used without holds, there is no telling how much it was: then it may be anything.
+pub(super) fn may_be_theirs(connection: &Connection, key: KeyId, found: &Recovered) -> rusqlite::Result<()> {
     // Beyond what a column holds the sum stays where it is: it is at most what was leased that counts.
     connection
         .prepare_cached(
-            "UPDATE epochs SET recovered = min(recovered, 9223372036854775807 - ?2) + ?2 \
+            "UPDATE epochs SET recovered = CASE \
+                 WHEN ?3 AND EXISTS (SELECT 1 FROM leases AS l WHERE l.key = ?1 AND l.epoch = epochs.id AND l.unbounded = 1) \
+                 THEN 9223372036854775807 ELSE min(recovered, 9223372036854775807 - ?2) + ?2 END \
              WHERE buried_at IS NOT NULL AND id IN (SELECT epoch FROM leases WHERE key = ?1)",
         )?
-        .execute((key.0, amount.as_pico().max(0)))
+        .execute((key.0, found.amount.as_pico().max(0), found.basis == Basis::Estimate))
         .map(drop)
 }
 

@@ -138,10 +138,10 @@ pub(super) fn stale(connection: &Connection) -> rusqlite::Result<Vec<StaleLease>
 /// Account for everything that buried epochs have leased of a key: `found` was spent of it, and the rest was not. `false`:
 /// there was nothing to be accounted for, because it was already, and nothing is booked.
 pub(super) fn absolve(connection: &Connection, key: KeyId, found: Option<&Recovered>) -> Result<bool, Failed> {
-    let found = found.filter(|found| found.amount > Usd::ZERO);
     if let Some(found) = found {
-        budgets::may_be_theirs(connection, key, found.amount)?;
+        budgets::may_be_theirs(connection, key, found)?;
     }
+    let found = found.filter(|found| found.amount > Usd::ZERO);
     let gone = connection
         .prepare_cached(
             "DELETE FROM leases WHERE key = ?1 AND epoch IN (SELECT id FROM epochs WHERE buried_at IS NOT NULL)",

@@ -82,7 +82,7 @@ pub use record::{
     Totals,
 };
 pub use slot::Slot;
-pub use spenders::ClientSums;
+pub use spenders::{ClientSums, UserSums};
 pub use stepped::Stepper;
 pub use writer::Fault;
 

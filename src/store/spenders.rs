@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::clock::Day;
+use crate::clock::{Day, Timestamp};
 use crate::money::{ClientId, PurseFigures, Spender, Usd, UserId};
 
 use super::Store;
@@ -85,6 +85,19 @@ pub struct ClientSums {
     pub refused: u64,
 }
 
+/// One of a client's users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserSums {
+    /// potluck's number for it.
+    pub id: UserId,
+    /// The client's own name for it.
+    pub name: Box<str>,
+    /// When the client first asked for a token for it.
+    pub since: Timestamp,
+    /// What was done and spent for it.
+    pub sums: ClientSums,
+}
+
 impl ClientSums {
     fn add(&mut self, figures: &ClientFigures, is_today: bool) {
         let [requests, _, prompt, completion, cached, reasoning, pico] = figures.0;
@@ -110,6 +123,20 @@ impl Store {
         self.read(move |connection| Ok(sums(connection, today)?)).await
     }
 
+    /// A client's users in the order in which they came, behind `after`, with what was done and spent for each.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub async fn client_users(
+        &self,
+        client: ClientId,
+        after: Option<UserId>,
+        limit: usize,
+        today: Day,
+    ) -> Result<Vec<UserSums>, StoreError> {
+        self.read(move |connection| Ok(users(connection, client, after, limit, today)?)).await
+    }
+
     /// The number of a client's user; a new name gets one. Durable when it returns.
     ///
     /// # Errors
@@ -132,6 +159,45 @@ pub(super) fn known_user(connection: &Connection, client: ClientId, name: &str) 
         .prepare_cached("SELECT id FROM client_users WHERE client = ?1 AND name = ?2")?
         .query_row((client.0, name), |row| row.get(0).map(UserId))
         .optional()
+}
+
+fn users(
+    connection: &Connection,
+    client: ClientId,
+    after: Option<UserId>,
+    limit: usize,
+    today: Day,
+) -> rusqlite::Result<Vec<UserSums>> {
+    let mut users = connection.prepare_cached(
+        "SELECT id, name, made_at FROM client_users WHERE client = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let after = after.map_or(0, |user| user.0);
+    let rows = users.query_map((client.0, after, column::count(limit as u64)), |row| {
+        let id = UserId(row.get(0)?);
+        let sums = sums_of(connection, Spender { client, user: Some(id) }, today)?;
+        Ok(UserSums { id, name: row.get::<_, String>(1)?.into(), since: column::time(row, 2)?, sums })
+    })?;
+    rows.collect()
+}
+
+fn sums_of(connection: &Connection, spender: Spender, today: Day) -> rusqlite::Result<ClientSums> {
+    let (client, user) = (spender.client.0, column::user(spender));
+    let mut sums = ClientSums::default();
+    let mut days = connection.prepare_cached(
+        "SELECT day, requests, attempts, prompt, completion, cached, reasoning, pico FROM client_days \
+         WHERE client = ?1 AND user = ?2",
+    )?;
+    let mut rows = days.query((client, user))?;
+    while let Some(row) = rows.next()? {
+        let is_today = row.get::<_, i32>(0)? == today.number();
+        sums.add(&ClientFigures::read(row, 1)?, is_today);
+    }
+    let mut refusals =
+        connection.prepare_cached("SELECT count FROM client_refusals WHERE client = ?1 AND user = ?2")?;
+    for count in refusals.query_map((client, user), |row| row.get(0))? {
+        sums.refused = sums.refused.saturating_add(uncount(count?));
+    }
+    Ok(sums)
 }
 
 fn sums(connection: &Connection, today: Day) -> rusqlite::Result<HashMap<ClientId, ClientSums>> {
@@ -231,7 +297,7 @@ pub(super) fn add_user(
     client: ClientId,
     name: &str,
     most: usize,
-    at: crate::clock::Timestamp,
+    at: Timestamp,
 ) -> Result<UserId, Failed> {
     if let Some(user) = known_user(connection, client, name)? {
         return Ok(user);

@@ -43,6 +43,9 @@ pub struct ClientAnswer {
     pub suspense_most: String,
     /// Set aside in advance of its budgets, or lost with a process and not accounted for yet.
     pub stranded: String,
+    /// Requests are out of which nobody knows what they cost at most, as they began before there was a budget: until that is
+    /// found out, nothing is spent of one.
+    pub unbounded: bool,
     /// The most requests in a minute.
     pub requests_per_minute: Option<u32>,
     /// The most tokens in a minute.
@@ -82,6 +85,41 @@ pub struct UserAllowance {
     pub tokens_per_minute: Option<u32>,
     /// The most requests at a time.
     pub concurrency: Option<u32>,
+}
+
+/// `GET /clients/{id}/users`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsersAnswer {
+    /// Some of the client's users, in the order in which they came.
+    pub users: Vec<UserAnswer>,
+    /// `after` of the next page; `null` at the end.
+    #[schema(example = "u100")]
+    pub next: Option<String>,
+}
+
+/// One of a client's users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserAnswer {
+    /// potluck's id of it.
+    #[schema(example = "u1")]
+    pub id: String,
+    /// The client's own name for it: `userId` of `POST /auth/token`.
+    pub name: String,
+    /// When the client first asked for a token for it.
+    pub since: String,
+    /// Requests so far.
+    pub requests: u64,
+    /// Requests that were refused for what it may use.
+    pub refused: u64,
+    /// Tokens so far.
+    pub tokens: TokenSums,
+    /// Spent on this UTC day, as the upstream billed it.
+    #[schema(example = "$0.0123")]
+    pub spent_today: String,
+    /// Spent so far.
+    #[schema(example = "$1.2345")]
+    pub spent_total: String,
 }
 
 /// `GET /clients`

@@ -2,15 +2,15 @@
 
 use crate::clients::{Allowance, Terms};
 use crate::pot::{ClientView, TabView};
-use crate::store::ClientSums;
+use crate::store::{ClientSums, TokenTotals, UserSums};
 
-use super::super::answers::{ClientAnswer, TokenSums, UserAllowance};
+use super::super::answers::{ClientAnswer, TokenSums, UserAllowance, UserAnswer, UsersAnswer};
 use super::money;
 
 pub(in super::super) fn client(view: ClientView) -> ClientAnswer {
     let ClientView { client, standing, revoked_at, tab, sums } = view;
     let Terms { name, note, expires_at, models, allowance, per_user, weight } = client.terms;
-    let TabView { budgets, held, suspense, stranded, in_flight, .. } = tab;
+    let TabView { budgets, held, suspense, stranded, unbounded, in_flight } = tab;
     let ClientSums { requests, tokens, spent_total, spent_today, refused } = sums;
     ClientAnswer {
         id: client.id.to_string(),
@@ -26,6 +26,7 @@ pub(in super::super) fn client(view: ClientView) -> ClientAnswer {
         held: held.to_string(),
         suspense_most: suspense.to_string(),
         stranded: stranded.to_string(),
+        unbounded,
         requests_per_minute: allowance.requests_per_minute,
         tokens_per_minute: allowance.tokens_per_minute,
         concurrency: allowance.concurrency,
@@ -34,15 +35,31 @@ pub(in super::super) fn client(view: ClientView) -> ClientAnswer {
         in_flight,
         requests,
         refused,
-        tokens: TokenSums {
-            prompt: tokens.prompt,
-            completion: tokens.completion,
-            cached: tokens.cached,
-            reasoning: tokens.reasoning,
-        },
+        tokens: token_sums(tokens),
         spent_today: spent_today.to_string(),
         spent_total: spent_total.to_string(),
     }
+}
+
+/// A page of users; a full one may have another behind it.
+pub(in super::super) fn users(users: Vec<UserSums>, limit: usize) -> UsersAnswer {
+    let next = users.last().filter(|_| users.len() == limit).map(|last| last.id.to_string());
+    let user = |UserSums { id, name, since, sums }: UserSums| UserAnswer {
+        id: id.to_string(),
+        name: name.into(),
+        since: since.to_string(),
+        requests: sums.requests,
+        refused: sums.refused,
+        tokens: token_sums(sums.tokens),
+        spent_today: sums.spent_today.to_string(),
+        spent_total: sums.spent_total.to_string(),
+    };
+    UsersAnswer { users: users.into_iter().map(user).collect(), next }
+}
+
+fn token_sums(tokens: TokenTotals) -> TokenSums {
+    let TokenTotals { prompt, completion, cached, reasoning } = tokens;
+    TokenSums { prompt, completion, cached, reasoning }
 }
 
 fn user(allowance: &Allowance) -> UserAllowance {

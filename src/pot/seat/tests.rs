@@ -93,7 +93,7 @@ fn short(result: Result<(), Denied>) -> Option<(Shortage, bool)> {
     match result {
         Ok(()) => None,
         Err(Denied::Short { of, user }) => Some((of, user)),
-        Err(Denied::Store(error)) => panic!("{error}"),
+        Err(other) => panic!("{other:?}"),
     }
 }
 
@@ -248,4 +248,69 @@ async fn a_second_attempt_that_costs_is_booked_in_full() {
     assert_eq!(short(table.seat().await.charge(Some(usd(830)), 0).await), None);
     let table = table.restart();
     assert_eq!(table.spent().await, usd(170));
+}
+
+/// What failed was waited for without end: giving up its own hold woke the request that had it.
+#[tokio::test]
+async fn a_lease_that_cannot_be_had_is_told_at_once_and_is_no_matter_of_the_budget() {
+    let table = Table::new(budget(Window::Total, 1_000), Allowance::default()).await;
+    let seat = table.seat().await;
+    table.house.pot.store().close().expect("closed");
+    let freed = seat.freed().notified();
+    let denied = seat.charge(Some(usd(10)), 0).await;
+    assert!(matches!(denied, Err(Denied::NotLeased)), "{denied:?}");
+    drop(freed);
+    assert_eq!(
+        table.house.pot.clients.book.load().get(table.id).expect("there").live.whole.tab().purse().held(),
+        Usd::ZERO
+    );
+}
+
+#[tokio::test]
+async fn a_refused_seat_takes_nothing_of_a_users_rate() {
+    let allowance = Allowance { concurrency: Some(1), ..Allowance::default() };
+    let per_user = Allowance { requests_per_minute: Some(2), ..Allowance::default() };
+    let table = Table::new(allowance, per_user).await;
+    let first = table.seat_of("u1").await.expect("room");
+    for _ in 0..10 {
+        assert!(matches!(table.seat_of("u2").await, Err(Denied::Short { of: Shortage::Busy, user: false })));
+    }
+    drop(first);
+    for _ in 0..2 {
+        assert!(table.seat_of("u2").await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn tabs_of_users_who_are_gone_are_let_go_of_and_come_back_as_they_were() {
+    let table = Table::new(Allowance::default(), budget(Window::Total, 100)).await;
+    let spent = table.seat_of("u1").await.expect("room");
+    assert_eq!(short(spent.charge(Some(usd(60)), 0).await), None);
+    table.ends(&spent, 1, Cost::Known(usd(60)));
+    let member = table.house.pot.member(table.id).expect("there");
+    let stays = table.seat_of("u2").await.expect("room");
+    drop(spent);
+    for user in 100..700 {
+        table.house.pot.tab_of_user(&member, crate::money::UserId(user)).await.expect("readable");
+    }
+    assert!(member.live.users.all().len() < 300, "{}", member.live.users.all().len());
+    assert_eq!(short(stays.charge(Some(usd(100)), 0).await), None, "who sits there is still known");
+    let again = table.seat_of("u1").await.expect("room");
+    let dear = short(again.charge(Some(usd(41)), 0).await);
+    assert_eq!(dear, Some((Shortage::TooDear { leaves: usd(40) }, true)));
+    assert_eq!(short(again.charge(Some(usd(40)), 0).await), None, "its lease was given back");
+}
+
+#[tokio::test]
+async fn a_first_budget_waits_for_what_began_without_one() {
+    let table = Table::new(Allowance::default(), Allowance::default()).await;
+    let before = table.seat().await;
+    assert_eq!(short(before.charge(None, 0).await), None);
+    let set = |terms: &mut Terms| terms.allowance = budget(Window::Total, 100);
+    table.house.pot.change_client(table.id, set).await.expect("changed");
+    assert!(table.house.pot.client(table.id).await.expect("there").tab.unbounded);
+    assert_eq!(short(table.seat().await.charge(Some(usd(10)), 0).await), Some((Shortage::Held, false)));
+    table.ends(&before, 1, Cost::Known(usd(95)));
+    drop(before);
+    assert_eq!(short(table.seat().await.charge(Some(usd(5)), 0).await), None);
 }

@@ -41,6 +41,8 @@ CREATE TABLE client_users (
     UNIQUE (client, name)
 ) STRICT;
 
+CREATE INDEX client_users_of ON client_users (client, id);
+
 -- Behind the columns that the chain is made over by then: NULLs are not part of a link.
 ALTER TABLE entries ADD COLUMN user INTEGER;
 ALTER TABLE entries ADD COLUMN client_held INTEGER; -- of the budgets; held is of the key's caps

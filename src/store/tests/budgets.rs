@@ -124,6 +124,23 @@ async fn what_a_dead_process_had_leased_counts_until_its_keys_are_accounted_for(
     }
 }
 
+#[tokio::test]
+async fn where_nobody_can_tell_any_more_what_a_key_has_paid_the_whole_lease_stays_spent() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (store, _) = open(place.path());
+    let free = store.add_key(new_key(2)).await.expect("added");
+    let id = client(&store, 1, 100, 100).await;
+    assert_eq!(leased(&store, Spender::whole(id), 80).await, usd(80));
+    store.use_unbounded(free).await.expect("durable");
+    let place = crash(place.path());
+    let (store, _) = open(place.path());
+    store.bury().await.expect("written");
+    // The key has left the pool, so its usage cannot be asked for.
+    store.absolve(free, Some(Recovered { basis: Basis::Estimate, ..recovered(0) })).await.expect("written");
+    let after = figures(&store, Spender::whole(id)).await;
+    assert_eq!((after.others, after.total), (Usd::ZERO, usd(80)));
+}
+
 fn recovered(pico: i64) -> Recovered {
     Recovered { at: NOON.after(Duration::from_secs(9)), amount: usd(pico), day: NOON.day(), basis: Basis::Usage }
 }

@@ -17,6 +17,7 @@ const RECEIPT: &str = "/keys/openrouter/{id}/receipt";
 
 const CLIENTS: &str = "/clients";
 const CLIENT: &str = "/clients/{id}";
+const USERS: &str = "/clients/{id}/users";
 const ROTATE: &str = "/tokens/rotate";
 
 const TOKEN: &str = "a-token-of-thirty-two-characters";
@@ -180,6 +181,7 @@ async fn every_documented_path_method_status_and_schema_is_real() {
     }
     checked.check("DELETE", CLIENT, &call(&house, "DELETE", "/clients/c2", "").await);
     checked.check("GET", CLIENT, &call(&house, "GET", "/clients/c2", "").await);
+    checked.check("GET", USERS, &Ask::get("/clients/c77/users").send(house.admin).await);
     for _ in 0..17 {
         checked.check("POST", ROTATE, &call(&house, "POST", ROTATE, "{}").await);
     }

@@ -174,6 +174,13 @@ async fn users_share_their_clients_budget_and_have_their_own() {
     let house = house.restart().await;
     let still = bearing(Ask::post(CHAT, greedy(1_000)), &one).send(house.proxy).await;
     assert_eq!(still.status, 402, "a restart forgets nothing: {}", still.text());
+    let users = Ask::get("/clients/c1/users?limit=1").send(house.admin).await.json();
+    let first = &users["users"][0];
+    assert_eq!((&first["name"], &first["requests"]), (&"u1".into(), &1.into()), "{users:#}");
+    assert!(first["spentTotal"] != "$0.0000" && first["refused"] != 0 && users["next"] == "u1", "{users:#}");
+    let rest = Ask::get("/clients/c1/users?after=u1").send(house.admin).await.json();
+    assert_eq!((&rest["users"][0]["name"], &rest["next"]), (&"u2".into(), &Value::Null), "{rest:#}");
+    assert_eq!(Ask::get("/clients/c9/users").send(house.admin).await.status, 404);
     let client = of_client(&house, "c1").await;
     assert_eq!(
         (&client["requests"], &client["perUser"]["budgets"]["total"]),
