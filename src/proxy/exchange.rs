@@ -8,7 +8,7 @@ use pingora::protocols::http::ServerSession;
 use crate::clients::line::Share;
 use crate::clock::Tick;
 use crate::money::Outcome;
-use crate::pool::{Effect, Unavailable};
+use crate::pool::{Chosen, Effect, Unavailable};
 use crate::pot::{Attempt, Begun, Call, Guest};
 use crate::telemetry::ClientRefusal;
 use crate::upstream::{Answer, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge};
@@ -136,17 +136,9 @@ impl Inference<'_> {
                 }
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
             };
-            let is_strict = chosen.hold.is_some();
-            let mut attempt = match self.proxy.pot.attempt(&self.call, chosen, hunt.upcoming()) {
+            let mut attempt = match self.begin(chosen, &mut hunt, &mut ledger_full) {
                 Begun::Attempt(attempt) => attempt,
-                // Withdrawn since it was chosen: the pool will not choose it again.
                 Begun::KeyLeft => continue,
-                Begun::LedgerFull if is_strict => {
-                    // There may be room for keys without limits.
-                    self.proxy.pot.strict_keys().into_iter().for_each(|key| hunt.leave_out(key));
-                    ledger_full = true;
-                    continue;
-                }
                 Begun::LedgerFull => return self.refuse(session, &Refusal::LedgerFull).await,
             };
             hunt.begin();
@@ -183,6 +175,21 @@ impl Inference<'_> {
                     return Served::GONE;
                 }
             }
+        }
+    }
+
+    /// Begin an attempt with this key, or leave it out of what is looked for from here on.
+    fn begin(&self, chosen: Chosen, hunt: &mut Hunt, ledger_full: &mut bool) -> Begun {
+        let is_strict = chosen.hold.is_some();
+        match self.proxy.pot.attempt(&self.call, chosen, hunt.upcoming()) {
+            Begun::LedgerFull if is_strict => {
+                // There may be room for keys without limits.
+                self.proxy.pot.strict_keys().into_iter().for_each(|key| hunt.leave_out(key));
+                *ledger_full = true;
+                Begun::KeyLeft
+            }
+            // Where it was withdrawn since it was chosen, the pool will not choose it again.
+            begun => begun,
         }
     }
 

@@ -12,7 +12,7 @@ use super::command::{Answer, Failed, Reply, within};
 use super::error::StoreError;
 use super::record::Refused;
 use super::seal::Sealer;
-use super::{Store, allowance, signing, spenders};
+use super::{Store, allowance, signing, users};
 
 /// A client that is not in the store yet.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl ClientCommand {
             }),
             Self::User { client, name, most, at, reply } => within(transaction, reply, |c| {
                 one(c, client)?.filter(|stored| stored.hash.is_some()).ok_or(StoreError::NoSuchClient(client))?;
-                spenders::add_user(c, client, &name, most, at)
+                users::add_user(c, client, &name, most, at)
             }),
             Self::Rotate { secret, ends_tokens, at, reply } => within(transaction, reply, |c| {
                 let id = signing::rotate(c, sealer, &secret, at, ends_tokens)?;

@@ -54,6 +54,7 @@ mod spenders;
 mod start;
 mod stepped;
 mod summary;
+mod users;
 mod verify;
 mod waiting;
 mod writer;
@@ -82,8 +83,9 @@ pub use record::{
     Totals,
 };
 pub use slot::Slot;
-pub use spenders::{ClientSums, UserSums};
+pub use spenders::ClientSums;
 pub use stepped::Stepper;
+pub use users::UserSums;
 pub use writer::Fault;
 
 use crate::clients::KeyHasher;

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::clock::{Day, Timestamp};
-use crate::money::{ClientId, PurseFigures, Spender, Usd, UserId};
+use crate::clock::Day;
+use crate::money::{ClientId, PurseFigures, Spender, Usd};
 
 use super::Store;
 use super::cells::Cell;
 use super::column::{self, uncount};
-use super::command::Failed;
 use super::error::StoreError;
 use super::figures::sum;
 use super::leases::Leases;
@@ -85,19 +84,6 @@ pub struct ClientSums {
     pub refused: u64,
 }
 
-/// One of a client's users.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserSums {
-    /// potluck's number for it.
-    pub id: UserId,
-    /// The client's own name for it.
-    pub name: Box<str>,
-    /// When the client first asked for a token for it.
-    pub since: Timestamp,
-    /// What was done and spent for it.
-    pub sums: ClientSums,
-}
-
 impl ClientSums {
     fn add(&mut self, figures: &ClientFigures, is_today: bool) {
         let [requests, _, prompt, completion, cached, reasoning, pico] = figures.0;
@@ -122,65 +108,10 @@ impl Store {
     pub async fn client_sums(&self, today: Day) -> Result<HashMap<ClientId, ClientSums>, StoreError> {
         self.read(move |connection| Ok(sums(connection, today)?)).await
     }
-
-    /// A client's users in the order in which they came, behind `after`, with what was done and spent for each.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`].
-    pub async fn client_users(
-        &self,
-        client: ClientId,
-        after: Option<UserId>,
-        limit: usize,
-        today: Day,
-    ) -> Result<Vec<UserSums>, StoreError> {
-        self.read(move |connection| Ok(users(connection, client, after, limit, today)?)).await
-    }
-
-    /// The number of a client's user; a new name gets one. Durable when it returns.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchClient`], [`StoreError::TooMuch`] when the client has `most` users already, or
-    /// [`StoreError::Unwritable`].
-    pub async fn user(&self, client: ClientId, name: &str, most: usize) -> Result<UserId, StoreError> {
-        let known: Option<UserId> = {
-            let name = name.to_owned();
-            self.read(move |connection| Ok(known_user(connection, client, &name)?)).await?
-        };
-        match known {
-            Some(user) => Ok(user),
-            None => self.add_user(client, name, most).await,
-        }
-    }
 }
 
-pub(super) fn known_user(connection: &Connection, client: ClientId, name: &str) -> rusqlite::Result<Option<UserId>> {
-    connection
-        .prepare_cached("SELECT id FROM client_users WHERE client = ?1 AND name = ?2")?
-        .query_row((client.0, name), |row| row.get(0).map(UserId))
-        .optional()
-}
-
-fn users(
-    connection: &Connection,
-    client: ClientId,
-    after: Option<UserId>,
-    limit: usize,
-    today: Day,
-) -> rusqlite::Result<Vec<UserSums>> {
-    let mut users = connection.prepare_cached(
-        "SELECT id, name, made_at FROM client_users WHERE client = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-    )?;
-    let after = after.map_or(0, |user| user.0);
-    let rows = users.query_map((client.0, after, column::count(limit as u64)), |row| {
-        let id = UserId(row.get(0)?);
-        let sums = sums_of(connection, Spender { client, user: Some(id) }, today)?;
-        Ok(UserSums { id, name: row.get::<_, String>(1)?.into(), since: column::time(row, 2)?, sums })
-    })?;
-    rows.collect()
-}
-
-fn sums_of(connection: &Connection, spender: Spender, today: Day) -> rusqlite::Result<ClientSums> {
+/// What was done and spent for a client as a whole, or for one of its users.
+pub(super) fn sums_of(connection: &Connection, spender: Spender, today: Day) -> rusqlite::Result<ClientSums> {
     let (client, user) = (spender.client.0, column::user(spender));
     let mut sums = ClientSums::default();
     let mut days = connection.prepare_cached(
@@ -289,32 +220,6 @@ pub(super) fn of_all(connection: &Connection, today: Day) -> rusqlite::Result<Ha
         figures.others = figures.others.saturating_add(Usd::from_pico(row.get(1)?));
     }
     Ok(all)
-}
-
-/// The number of a client's user, which gets one when it has none.
-pub(super) fn add_user(
-    connection: &Connection,
-    client: ClientId,
-    name: &str,
-    most: usize,
-    at: Timestamp,
-) -> Result<UserId, Failed> {
-    if let Some(user) = known_user(connection, client, name)? {
-        return Ok(user);
-    }
-    let there: i64 = connection
-        .prepare_cached("SELECT count(*) FROM client_users WHERE client = ?1")?
-        .query_row((client.0,), |row| row.get(0))?;
-    if uncount(there) >= most as u64 {
-        return Err(StoreError::TooMuch(most).into());
-    }
-    connection.prepare_cached("INSERT INTO client_users (client, name, made_at) VALUES (?1, ?2, ?3)")?.execute((
-        client.0,
-        name,
-        at.as_millis(),
-    ))?;
-    let number = u32::try_from(connection.last_insert_rowid());
-    Ok(UserId(number.map_err(|_| StoreError::damaged("user ids are used up"))?))
 }
 
 /// Count what was refused to a client.
