@@ -106,8 +106,7 @@ impl Inference<'_> {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
         let mut held: Option<HeldAnswer> = None;
         let mut ledger_full = false;
-        self.quote = self.quoted(session);
-        if let Err(served) = self.charge(session, &mut hangup).await {
+        if let Err(served) = self.bound(session, &mut hangup).await {
             return served;
         }
         loop {
@@ -127,13 +126,10 @@ impl Inference<'_> {
                 Err(Empty::Unavailable(_)) if ledger_full && held.is_none() => {
                     return self.refuse(session, &Refusal::LedgerFull).await;
                 }
-                Err(Empty::Unavailable(why)) if self.clamp(why) => {
-                    self.quote = self.quoted(session);
-                    match self.charge(session, &mut hangup).await {
-                        Ok(()) => continue,
-                        Err(served) => return served,
-                    }
-                }
+                Err(Empty::Unavailable(why)) if self.clamp(why) => match self.bound(session, &mut hangup).await {
+                    Ok(()) => continue,
+                    Err(served) => return served,
+                },
                 Err(Empty::Unavailable(why)) => return self.give_up(session, held, &hunt, why).await,
             };
             let mut attempt = match self.begin(chosen, &mut hunt, &mut ledger_full) {
@@ -176,6 +172,12 @@ impl Inference<'_> {
                 }
             }
         }
+    }
+
+    /// Find out what the request may cost, and hold that of its client's budgets.
+    async fn bound(&mut self, session: &mut ServerSession, hangup: &mut Hangup) -> Result<(), Served> {
+        self.quote = self.quoted(session);
+        self.charge(session, hangup).await
     }
 
     /// Begin an attempt with this key, or leave it out of what is looked for from here on.
