@@ -1,151 +1,19 @@
-//! Who is let in, and what operators do about it.
+//! What operators do about who is let in.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
-
-use crate::clients::{Book, Client, ClientId, ClientKey, KeyHasher, Keyring, Rejection, SigningKey, Standing, Terms};
+use crate::clients::{Client, ClientId, ClientKey, Keyring, Rejection, SigningKey, Standing, Terms};
 use crate::clock::Timestamp;
-use crate::guesses::Guesses;
 use crate::money::{PurseFigures, Spender, UserId};
 use crate::secret::SecretBytes;
 use crate::store::{ClientSums, NewClient, StoreError, StoredClient, UserSums};
 
 use super::Pot;
-use super::tab::{Listed, Running, TabView, Users, Why};
+use super::members::Member;
+use super::tab::TabView;
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 100_000;
-
-/// Everybody who may use the pool.
-#[derive(Debug)]
-pub(super) struct Clients {
-    pub(super) hasher: KeyHasher,
-    /// Read on each request without waiting; a change makes another one.
-    pub(super) book: ArcSwap<Book<Arc<Member>>>,
-    pub(super) keyring: ArcSwap<Keyring>,
-    /// Wrong keys and tokens. Admin tokens are counted elsewhere: who guesses here does not lock an operator out.
-    pub(super) guesses: Guesses,
-    /// Tabs whose leases somebody should look at.
-    pub(super) unleased: Listed,
-    /// Tabs that may know their money otherwise than the store.
-    pub(super) behind: Listed,
-    /// Changes, one after the other: each begins with what the one before has left.
-    changing: tokio::sync::Mutex<()>,
-}
-
-/// A client, with what goes on for it.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) client: Client,
-    /// Stays the same when the client's terms change.
-    pub(super) live: Arc<Live>,
-}
-
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) revoked: watch::Sender<bool>,
-    /// What runs up for the client as a whole.
-    pub(super) whole: Arc<Running>,
-    /// What runs up for each of its users.
-    pub(super) users: Users,
-    /// Wakes everybody who waits for something that is held of its budgets.
-    pub(super) freed: Notify,
-}
-
-impl Live {
-    /// The tab of this spender, while there is one.
-    pub(super) fn running_of(&self, spender: Spender) -> Option<Arc<Running>> {
-        match spender.user {
-            None => Some(Arc::clone(&self.whole)),
-            Some(user) => self.users.get(user),
-        }
-    }
-}
-
-impl Member {
-    fn new(client: Client, figures: PurseFigures) -> Arc<Self> {
-        let whole = Running::new(Spender::whole(client.id), client.terms.allowance.budgets, figures);
-        let live = Live { revoked: watch::Sender::new(false), whole, users: Users::default(), freed: Notify::new() };
-        Arc::new(Self { client, live: Arc::new(live) })
-    }
-
-    /// Budgets are others from now on.
-    fn set_budgets(&self, terms: &Terms) {
-        self.live.whole.tab().set_budgets(terms.allowance.budgets);
-        for running in self.live.users.all() {
-            running.tab().set_budgets(terms.per_user.budgets);
-        }
-    }
-
-    fn view(&self, now: Timestamp) -> ClientView {
-        ClientView {
-            standing: self.client.standing(now),
-            client: self.client.clone(),
-            revoked_at: None,
-            tab: self.live.whole.view(now),
-            sums: ClientSums::default(),
-        }
-    }
-}
-
-impl Clients {
-    /// Everybody in the store.
-    pub(super) fn new(
-        hasher: KeyHasher,
-        stored: Vec<StoredClient>,
-        mut money: HashMap<ClientId, PurseFigures>,
-        signing_keys: Vec<SigningKey>,
-    ) -> Self {
-        let mut book = Book::default();
-        for StoredClient { client, hash, .. } in stored {
-            if let Some(hash) = hash {
-                let figures = money.remove(&client.id).unwrap_or_default();
-                book.insert(client.id, hash, Member::new(client, figures));
-            }
-        }
-        let keyring = Keyring::new(signing_keys).expect("the store has a key that signs");
-        Self {
-            hasher,
-            book: ArcSwap::from_pointee(book),
-            keyring: ArcSwap::from_pointee(keyring),
-            guesses: Guesses::default(),
-            unleased: Listed::new(Why::Lease),
-            behind: Listed::new(Why::Behind),
-            changing: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// Every client's number.
-    pub(super) fn ids(&self) -> Vec<ClientId> {
-        self.book.load().iter().map(|member| member.client.id).collect()
-    }
-
-    /// Every tab there is.
-    pub(super) fn running(&self) -> Vec<Arc<Running>> {
-        let book = self.book.load();
-        let of_member = |member: &Arc<Member>| {
-            std::iter::once(Arc::clone(&member.live.whole)).chain(member.live.users.all()).collect::<Vec<_>>()
-        };
-        book.iter().flat_map(of_member).collect()
-    }
-
-    /// Every tab may know its money otherwise than the store.
-    pub(super) fn all_are_behind(&self) {
-        self.running().iter().for_each(|running| {
-            self.behind.add(running);
-        });
-    }
-
-    /// Nobody else changes the book meanwhile.
-    fn change(&self, change: impl FnOnce(&mut Book<Arc<Member>>)) {
-        let mut book = Book::clone(&self.book.load());
-        change(&mut book);
-        self.book.store(Arc::new(book));
-    }
-}
 
 /// A client as operators see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,6 +88,8 @@ impl Pot {
         let member = self.clients.book.load().get(id).cloned().ok_or(ClientError::NotFound)?;
         let mut client = member.client.clone();
         change(&mut client.terms);
+        // Before anything changes: what cannot be shown afterwards would look like a change that was not made.
+        let sums = self.sums_of(id).await?;
         self.store.change_client(id, client.terms.clone()).await?;
         let member = Arc::new(Member { client, live: Arc::clone(&member.live) });
         member.set_budgets(&member.client.terms);
@@ -230,13 +100,14 @@ impl Pot {
         member.live.users.all().iter().for_each(|running| self.look_at_lease(running));
         member.live.freed.notify_waiters();
         tracing::info!(client = %id, "client changed");
-        self.with_sums(member.view(self.clock.now())).await
+        Ok(ClientView { sums, ..member.view(self.clock.now()) })
     }
 
     /// Let a client in no more, now and for good: its requests under way end at once, and its lines in the ledger stay.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`]. It is revoked all the same where only its figures cannot be read: a key that may have been stolen does not
+    /// wait for that.
     pub async fn revoke_client(&self, id: ClientId) -> Result<ClientView, ClientError> {
         let _changing = self.changes.read().await;
         let _one = self.clients.changing.lock().await;
@@ -264,13 +135,20 @@ impl Pot {
         let now = self.clock.now();
         let sums = self.store.client_sums(now.day()).await?;
         let views = self.clients.book.load().iter().map(|member| member.view(now)).collect::<Vec<_>>();
-        let with_sums = |view: ClientView| ClientView { sums: sum_of(&sums, view.client.id), ..view };
+        let with_sums = |view: ClientView| {
+            let sums = sums.get(&view.client.id).copied().unwrap_or_default();
+            ClientView { sums, ..view }
+        };
         Ok(views.into_iter().map(with_sums).collect())
     }
 
+    async fn sums_of(&self, client: ClientId) -> Result<ClientSums, StoreError> {
+        self.store.sums_of(Spender::whole(client), self.clock.now().day()).await
+    }
+
     async fn with_sums(&self, view: ClientView) -> Result<ClientView, ClientError> {
-        let sums = self.store.client_sums(self.clock.now().day()).await?;
-        Ok(ClientView { sums: sum_of(&sums, view.client.id), ..view })
+        let sums = self.sums_of(view.client.id).await?;
+        Ok(ClientView { sums, ..view })
     }
 
     /// A client, also one whose key is revoked.
@@ -332,19 +210,5 @@ impl Pot {
         let hash = self.clients.hasher.hash(key);
         let member = self.clients.book.load().find(&hash).cloned().ok_or(Rejection::Unknown)?;
         member.active(now)
-    }
-}
-
-fn sum_of(sums: &HashMap<ClientId, ClientSums>, client: ClientId) -> ClientSums {
-    sums.get(&client).copied().unwrap_or_default()
-}
-
-impl Member {
-    pub(super) fn active(self: Arc<Self>, now: Timestamp) -> Result<Arc<Self>, Rejection> {
-        match self.client.standing(now) {
-            Standing::Active => Ok(self),
-            Standing::Expired => Err(Rejection::Expired),
-            Standing::Revoked => Err(Rejection::Revoked),
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::telemetry::ClientRefusal;
 
 use super::Pot;
-use super::clients::Member;
+use super::members::Member;
 
 /// Somebody who may use the pool.
 #[derive(Debug)]

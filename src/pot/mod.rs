@@ -11,6 +11,7 @@ mod clients;
 mod donate;
 mod guest;
 mod limits;
+mod members;
 mod operate;
 mod overshoot;
 mod prices;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use tokio::sync::Notify;
 
-use clients::Clients;
+use members::Clients;
 use quiet::{Asked, Ends};
 use waiting::Waiting;
 

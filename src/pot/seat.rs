@@ -11,8 +11,8 @@ use crate::store::{Refused, StoreError};
 use crate::telemetry::ClientRefusal;
 
 use super::Pot;
-use super::clients::Member;
 use super::guest::Guest;
+use super::members::Member;
 use super::tab::Running;
 
 /// Where a request counts: at its client's tab, and at its user's where the client has named one.
@@ -61,8 +61,8 @@ pub enum Denied {
 /// What there is too little of, and whether it is the user's share.
 type Short = (Shortage, bool);
 
-/// What was done at a place.
-type Done<'p, T> = (&'p Arc<Running>, T);
+/// A place, and what was done there.
+type Done<'p, T> = (&'p Arc<Running>, &'p Allowance, T);
 
 /// Both tabs, locked while an entry goes into the ledger.
 pub(super) struct Booking<'s> {
@@ -124,13 +124,9 @@ impl Places {
         for (running, allowance) in self.each().rev() {
             let acted = act(&mut running.tab(), allowance);
             match acted {
-                Ok(value) => done.push((running, value)),
+                Ok(value) => done.push((running, allowance, value)),
                 Err(of) => {
-                    // What was done was done at the places before this one.
-                    self.each()
-                        .rev()
-                        .zip(&done)
-                        .for_each(|((running, allowance), _)| undo(&mut running.tab(), allowance));
+                    done.iter().for_each(|(running, allowance, _)| undo(&mut running.tab(), allowance));
                     return Err((of, running.spender.user.is_some()));
                 }
             }
@@ -202,8 +198,8 @@ impl Seat {
         match self.places.at_each(|tab, _| tab.hold(worst, now), give_up) {
             Ok(held) => {
                 *bill = Bill::Open { held: worst, tokens };
-                let missing = held.into_iter().filter(|(_, hold)| hold.missing > Usd::ZERO);
-                Ok(missing.map(|(running, _)| Arc::clone(running)).collect())
+                let missing = held.into_iter().filter(|(_, _, hold)| hold.missing > Usd::ZERO);
+                Ok(missing.map(|(running, ..)| Arc::clone(running)).collect())
             }
             Err(short) => {
                 self.each(|running, allowance| running.tab().used_tokens(allowance, tokens, 0));

@@ -1,7 +1,6 @@
 //! What runs up for clients and their users: the pure [`Tab`]s behind their locks, kept in step with the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use crate::clock::{Day, Timestamp};
 use crate::money::{Caps, Charged, PurseFigures, Spender, Usd, UserId};
 use crate::store::StoreError;
 
-use super::clients::Member;
 use super::limits::{DRAW_PATIENCE, SYNC_PAUSE, SYNC_TRIES, caps_of};
+use super::members::Member;
 use super::{CapView, Pot};
 
 /// The tab of a client as a whole, or of one of its users.
@@ -21,18 +20,11 @@ pub(crate) struct Running {
     tab: Mutex<Tab>,
     /// Draws on the budgets, one after the other, as of a key's.
     drawing: tokio::sync::Mutex<()>,
-    /// It waits for somebody to look at its lease, or to read its money anew.
-    listed: [AtomicBool; 2],
 }
 
 impl Running {
     pub(super) fn new(spender: Spender, budgets: Caps, figures: PurseFigures) -> Arc<Self> {
-        Arc::new(Self {
-            spender,
-            tab: Mutex::new(Tab::new(budgets, figures)),
-            drawing: tokio::sync::Mutex::default(),
-            listed: Default::default(),
-        })
+        Arc::new(Self { spender, tab: Mutex::new(Tab::new(budgets, figures)), drawing: tokio::sync::Mutex::default() })
     }
 
     pub(super) fn tab(&self) -> MutexGuard<'_, Tab> {
@@ -111,51 +103,21 @@ impl Users {
 }
 
 /// Tabs that somebody should look at.
-#[derive(Debug)]
-pub(super) struct Listed {
-    why: Why,
-    tabs: Mutex<Vec<Arc<Running>>>,
-}
-
-/// Why somebody should.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Why {
-    /// What is leased may be too little or too much.
-    Lease,
-    /// The store may know more.
-    Behind,
-}
+#[derive(Debug, Default)]
+pub(super) struct Listed(Mutex<HashMap<Spender, Arc<Running>>>);
 
 impl Listed {
-    pub(super) fn new(why: Why) -> Self {
-        Self { why, tabs: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
-        self.tabs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn flag<'r>(&self, running: &'r Running) -> &'r AtomicBool {
-        let [lease, behind] = &running.listed;
-        match self.why {
-            Why::Lease => lease,
-            Why::Behind => behind,
-        }
-    }
-
     /// `true` when it was not listed yet.
     pub(super) fn add(&self, running: &Arc<Running>) -> bool {
-        let is_new = !self.flag(running).swap(true, Ordering::AcqRel);
-        if is_new {
-            self.lock().push(Arc::clone(running));
-        }
-        is_new
+        self.lock().insert(running.spender, Arc::clone(running)).is_none()
     }
 
     fn take(&self) -> Vec<Arc<Running>> {
-        let listed = std::mem::take(&mut *self.lock());
-        listed.iter().for_each(|running| self.flag(running).store(false, Ordering::Release));
-        listed
+        std::mem::take(&mut *self.lock()).into_values().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Spender, Arc<Running>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -101,6 +101,14 @@ impl ClientSums {
 }
 
 impl Store {
+    /// What was done and spent for one client, or one of its users.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub async fn sums_of(&self, spender: Spender, today: Day) -> Result<ClientSums, StoreError> {
+        self.read(move |connection| Ok(sums_of(connection, spender, today)?)).await
+    }
+
     /// What was done and spent for each client, revoked ones among them.
     ///
     /// # Errors

@@ -256,10 +256,8 @@ async fn a_lease_that_cannot_be_had_is_told_at_once_and_is_no_matter_of_the_budg
     let table = Table::new(budget(Window::Total, 1_000), Allowance::default()).await;
     let seat = table.seat().await;
     table.house.pot.store().close().expect("closed");
-    let freed = seat.freed().notified();
     let denied = seat.charge(Some(usd(10)), 0).await;
     assert!(matches!(denied, Err(Denied::NotLeased)), "{denied:?}");
-    drop(freed);
     assert_eq!(
         table.house.pot.clients.book.load().get(table.id).expect("there").live.whole.tab().purse().held(),
         Usd::ZERO
