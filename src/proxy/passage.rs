@@ -63,9 +63,9 @@ impl<'a> Passage<'a> {
         Ok(self)
     }
 
-    /// Whether the head is not written yet.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    /// Whether the head is not written yet and is to tell the cost.
+    pub(super) fn wants_cost(&self) -> bool {
+        self.waiting.is_some() && self.tells.is_some()
     }
 
     /// Whether the head waits for nothing but what has come with it.

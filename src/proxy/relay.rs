@@ -167,7 +167,7 @@ async fn pump(
         reader.see(&first);
         let (parts, end) = at_hand(upstream, first, reader);
         let is_whole = end.map_or_else(|| upstream.http.response_done(), |end| end == Outcome::Answered);
-        let cost = if is_whole && passage.is_waiting() { reader.cost_at_end() } else { None };
+        let cost = if is_whole && passage.wants_cost() { reader.cost_at_end() } else { None };
         let passed_on = tokio::select! {
             biased;
             passed_on = passage.pass_on(session, parts, cost) => passed_on,
@@ -182,7 +182,7 @@ async fn pump(
             None => {}
         }
     };
-    let cost = if outcome == Outcome::Answered { reader.cost_at_end() } else { None };
+    let cost = if outcome == Outcome::Answered && passage.wants_cost() { reader.cost_at_end() } else { None };
     match passage.end(session, outcome, cost).await {
         Ok(()) => outcome,
         Err(_) => Outcome::ClientGone,
