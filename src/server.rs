@@ -189,7 +189,7 @@ impl Potluck {
             Box::new(background("potluck verifier", Verifier::new(Arc::clone(&self.pot), ledger.verify_all_every))),
             Box::new(background("potluck leases", leases)),
             Box::new(background("potluck prices", PriceRefresher::new(Arc::clone(&self.pot), &self.config.prices))),
-            Box::new(self.pot.origin().address_service()),
+            Box::new(self.pot.origin().upkeep_service()),
         ]
     }
 

@@ -39,7 +39,7 @@ const LOOKUP_PAUSE: Duration = Duration::from_secs(1);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The upstream's addresses, and the service that keeps them current.
-pub struct Addresses {
+pub(super) struct Addresses {
     balancer: LoadBalancer<RoundRobin>,
     /// Held during a lookup (Pingora's balancer must not be updated twice at a time); remembers the last failure.
     lookup: Mutex<Option<Tick>>,
@@ -82,6 +82,14 @@ impl Addresses {
         };
         let backend = select(true).or_else(|| select(false))?;
         backend.ext.get::<Routes>().map(|routes| routes.of(purpose).clone())
+    }
+
+    /// Whether this address is among those that requests may go to.
+    pub(super) fn serves(&self, address: &SocketAddr) -> bool {
+        let backends = self.balancer.backends();
+        let all = backends.get_backend();
+        let none_is_ready = || !all.iter().any(|b| backends.ready(b));
+        all.iter().any(|b| b.addr.as_inet() == Some(address) && (backends.ready(b) || none_is_ready()))
     }
 
     /// Look the addresses up if none is known. Requests that arrive together share one lookup.

@@ -27,12 +27,9 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Wrap a connection, unless it was wrapped when it was used before.
+    /// Wrap a new connection.
     pub(super) fn wrap(stream: Stream) -> Stream {
-        match Tapped::<Self>::tap(&stream) {
-            Some(_) => stream,
-            None => Tapped::wrap(stream, Self::default()),
-        }
+        Tapped::wrap(stream, Self::default())
     }
 
     /// From now on nothing is sent (`true`), or everything from the next write on (`false`). HTTP/2 has its own way.
@@ -84,7 +81,7 @@ mod tests {
 
     fn wrapped() -> (Stream, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
-        (Gather::wrap(Gather::wrap(Box::new(ours))), theirs)
+        (Gather::wrap(Box::new(ours)), theirs)
     }
 
     fn hold(stream: &Stream, hold: bool) {

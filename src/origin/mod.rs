@@ -9,7 +9,9 @@ mod ask;
 mod cache;
 mod error;
 mod gather;
+mod idle;
 mod peer;
+mod upkeep;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,12 +27,14 @@ use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::services::background::GenBackgroundService;
 use pingora::upstreams::peer::Peer;
 
-pub use address::Addresses;
+use address::Addresses;
 pub use ask::{AskError, Asked, Bounds};
 pub use cache::{Cached, PublicCache};
 pub use error::{ConnectError, ConnectFailure, OriginError};
 use gather::Gather;
+use idle::Idle;
 use peer::{Purpose, Route};
+pub use upkeep::Upkeep;
 
 use crate::config::Upstream;
 
@@ -71,14 +75,16 @@ impl OriginSession {
 pub struct Origin {
     addresses: Arc<Addresses>,
     transport: Transport,
+    /// Kept connections; HTTP/2 ones are kept by Pingora.
+    idle: Arc<Idle>,
     authority: String,
     host_header: HeaderValue,
     prefix: String,
     connect_timeout: Duration,
 }
 
-/// HTTP/1.1 works on Pingora's transport directly, which can be told to open a fresh connection; its HTTP connector
-/// cannot, and would read the system's certificates twice.
+/// HTTP/1.1 works on Pingora's transport directly: its connections are kept by us, and Pingora's HTTP connector would read
+/// the system's certificates twice.
 enum Transport {
     H1(Box<TransportConnector>),
     H2(Box<Connector>),
@@ -110,6 +116,7 @@ impl Origin {
         Ok(Arc::new(Self {
             addresses: Arc::new(Addresses::new(config)),
             transport,
+            idle: Arc::new(Idle::new(config.keepalive_connections_max, KEEPALIVE_IDLE)),
             authority,
             host_header,
             prefix: config.base_url.prefix.clone(),
@@ -134,10 +141,10 @@ impl Origin {
         }
         let route = session.route;
         match (&self.transport, session.http) {
-            (Transport::H1(transport), HttpSession::H1(mut http)) => {
+            (Transport::H1(_), HttpSession::H1(mut http)) => {
                 http.respect_keepalive();
                 if let Some(stream) = http.reuse().await {
-                    transport.release_stream(stream, route.reuse_hash(), Some(KEEPALIVE_IDLE));
+                    self.idle.keep(stream, route);
                 }
             }
             (Transport::H2(connector), http) => {
@@ -176,20 +183,37 @@ impl Origin {
         }
     }
 
-    /// The service that keeps the upstream's addresses current. Without it they are looked up once, when the first
-    /// connection needs them.
-    pub fn address_service(&self) -> GenBackgroundService<Addresses> {
-        GenBackgroundService::new("upstream addresses".to_owned(), Arc::clone(&self.addresses))
+    /// The service that keeps the upstream's addresses current and closes connections that are not used. Without it
+    /// addresses are looked up once, when the first connection needs them.
+    pub fn upkeep_service(&self) -> GenBackgroundService<Upkeep> {
+        let upkeep = Upkeep { addresses: Arc::clone(&self.addresses), idle: Arc::clone(&self.idle) };
+        GenBackgroundService::new("upstream connections".to_owned(), Arc::new(upkeep))
+    }
+
+    /// Whatever its address: all of them are the same upstream, and connections to one that does not serve any more are
+    /// swept.
+    fn kept(&self, purpose: Purpose) -> Option<OriginSession> {
+        let (stream, route) = self.idle.take(purpose)?;
+        let http = HttpSession::H1(Http1Session::new_with_options(stream, &route));
+        Some(OriginSession { http, reused: true, request_whole: false, route })
     }
 
     async fn connect_for(&self, purpose: Purpose, reuse: bool) -> Result<OriginSession, ConnectError> {
+        if let Some(kept) = reuse.then(|| self.kept(purpose)).flatten() {
+            return Ok(kept);
+        }
+        // In a box: an exchange on a kept connection has no room for this in it.
+        Box::pin(self.connect_anew(purpose)).await
+    }
+
+    async fn connect_anew(&self, purpose: Purpose) -> Result<OriginSession, ConnectError> {
         if self.addresses.known() {
-            return self.connect_known(purpose, reuse).await;
+            return self.connect_known(purpose).await;
         }
         // The first one pays for the lookup, within the same deadline.
         let slow = async {
             self.addresses.ensure().await?;
-            self.connect_known(purpose, reuse).await
+            self.connect_known(purpose).await
         };
         match tokio::time::timeout(self.connect_timeout, slow).await {
             Ok(result) => result,
@@ -197,12 +221,12 @@ impl Origin {
         }
     }
 
-    async fn connect_known(&self, purpose: Purpose, reuse: bool) -> Result<OriginSession, ConnectError> {
+    async fn connect_known(&self, purpose: Purpose) -> Result<OriginSession, ConnectError> {
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut last = ConnectError::new(ConnectFailure::Unresolved, "no address is known");
         for _ in 0..ADDRESS_TRIES_MAX {
             let Some(route) = self.addresses.pick(&tried, purpose) else { break };
-            match self.transport.open(&route, reuse).await {
+            match self.transport.open(&route).await {
                 Ok((http, reused)) => return Ok(OriginSession { http, reused, request_whole: false, route }),
                 Err(error) => last = ConnectError::from_pingora(&error),
             }
@@ -213,15 +237,11 @@ impl Origin {
 }
 
 impl Transport {
-    async fn open(&self, route: &Route, reuse: bool) -> pingora::Result<(HttpSession, bool)> {
+    async fn open(&self, route: &Route) -> pingora::Result<(HttpSession, bool)> {
         match self {
             Self::H1(transport) => {
-                let (stream, reused) = if reuse {
-                    transport.get_stream(route).await?
-                } else {
-                    (transport.new_stream(route).await?, false)
-                };
-                Ok((HttpSession::H1(Http1Session::new_with_options(Gather::wrap(stream), route)), reused))
+                let stream = Gather::wrap(transport.new_stream(route).await?);
+                Ok((HttpSession::H1(Http1Session::new_with_options(stream, route)), false))
             }
             Self::H2(connector) => connector.get_http_session(route).await,
         }

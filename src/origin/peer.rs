@@ -43,6 +43,7 @@ pub(super) enum Purpose {
 #[derive(Clone)]
 pub(super) struct Route {
     peer: Arc<HttpPeer>,
+    purpose: Purpose,
     reuse_hash: u64,
 }
 
@@ -72,7 +73,11 @@ impl Route {
         peer.options = options(config, addresses);
         assert!(!config.base_url.tls || (peer.verify_cert() && peer.verify_hostname() && !peer.sni.is_empty()));
         let reuse_hash = peer.reuse_hash();
-        Self { peer: Arc::new(peer), reuse_hash }
+        Self { peer: Arc::new(peer), purpose, reuse_hash }
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 }
 
