@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod budget;
 pub(crate) mod chunks;
+mod connection;
 mod door;
 mod exchange;
 mod forward;
@@ -30,45 +31,24 @@ pub(crate) mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::ErrorType;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::protocols::Stream;
+use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
-use pingora::server::ShutdownWatch;
-// tokio's own timer wakes its thread by a system call for every timer that is the next one.
-use pingora_timeout::timeout;
 
 use crate::clients::routing::Router;
 use crate::config::{Clients, Config};
 use crate::money::{RequestId, Usd};
 use crate::origin::PublicCache;
 use crate::pot::{Guest, Pot};
-use crate::telemetry::RequestOutcome;
 use crate::upstream::{AiCall, Dialect, Endpoint, PREFLIGHT, Refusal, Route, route};
 
-use answer::{Served, Whole, give_refusal, give_unreadable};
+use answer::{Served, Whole, give_refusal};
 use body::{BodyBudget, BodyLimits};
+pub use connection::Door;
 use forward::UpstreamLimits;
-use gate::Gate;
 use head::{HeadFault, HeadLimits};
 use hunt::HuntLimits;
 use request::{Request, Shown};
-use wire::Wire;
-
-/// HTTP/2 multiplies what a client can make us hold, so its limits are tighter than HTTP/1's
-/// (`reliability.md` section 0, finding 6).
-const H2_HEAD_MAX_BYTES: u32 = 16 * 1024;
-/// Streams of one connection at a time.
-const H2_STREAMS_MAX: u32 = 32;
-/// Streams that were reset and are still remembered, before the connection is closed.
-const H2_RESETS_MAX: usize = 20;
-
-/// Shutting down: a connection that was accepted just before gets this long to show its first request. Less than the
-/// drain waits before it counts what is under way.
-const LAST_HEAD: Duration = Duration::from_millis(200);
 
 /// Every bound of the proxy listener.
 #[derive(Clone, Copy, Debug)]
@@ -132,80 +112,6 @@ pub struct Proxy {
     options: HttpServerOptions,
 }
 
-/// The outer door of the proxy listener: counts connections, then hands them to the [`Proxy`].
-pub struct Door {
-    proxy: Arc<Proxy>,
-    gate: Arc<Gate>,
-}
-
-impl Door {
-    /// A proxy listener's application over `pot`.
-    pub fn new(pot: Arc<Pot>, config: &Config) -> Self {
-        let gate = Gate::new(config.proxy.connections_max, config.proxy.connections_per_address_max);
-        Self { proxy: Arc::new(Proxy::new(pot, config)), gate }
-    }
-}
-
-#[async_trait]
-impl ServerApp for Door {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let address = stream.get_socket_digest().and_then(|d| d.peer_addr()?.as_inet().map(|a| a.ip()));
-        let Some(_entered) = self.gate.enter(address) else {
-            // Closing at once is the cheapest thing to do for the many; the counter tells the operator.
-            self.proxy.pot.metrics().connection_refused();
-            return None;
-        };
-        self.proxy.process_new(Wire::wrap(stream), shutdown).await
-    }
-}
-
-/// Marks a connection that has had a request before.
-#[derive(Debug)]
-struct Seasoned;
-
-#[async_trait]
-impl HttpServerApp for Proxy {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        self.await_head(&mut session, shutdown).await?;
-        let _underway = self.pot.request();
-        session.set_write_timeout(Some(self.limits.write_timeout));
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
-        }
-        let served = self.serve(&mut session).await;
-        if !served.reusable {
-            self.hang_up(&mut session, served).await;
-            return None;
-        }
-        if !session.is_body_done() {
-            // Pingora would read the rest of it, for as long as the client likes to send.
-            self.hang_up(&mut session, served).await;
-            return None;
-        }
-        let mut settings = HttpPersistentSettings::for_session(&session);
-        settings.set_user_context(Box::new(Seasoned));
-        let stream = timeout(self.limits.write_timeout, session.finish()).await.ok()?.ok().flatten()?;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        let mut options = default_h2_options();
-        options.max_header_list_size(u32::try_from(self.limits.head.bytes).unwrap_or(u32::MAX).min(H2_HEAD_MAX_BYTES));
-        options.max_concurrent_streams(H2_STREAMS_MAX);
-        options.max_pending_accept_reset_streams(H2_RESETS_MAX);
-        options.max_concurrent_reset_streams(H2_RESETS_MAX);
-        Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
-    }
-}
-
 impl Proxy {
     fn new(pot: Arc<Pot>, config: &Config) -> Self {
         let mut options = HttpServerOptions::default();
@@ -220,50 +126,6 @@ impl Proxy {
             budget: BodyBudget::new(config.proxy.body_budget_bytes),
             options,
             pot,
-        }
-    }
-
-    /// Wait for a whole request head, within one deadline: Pingora's own is per read, and there is none between the
-    /// requests of a kept connection.
-    async fn await_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> Option<()> {
-        if session.is_http2() {
-            return Some(());
-        }
-        wire::head_begins(session);
-        let seasoned = session.take_connection_user_context().is_some();
-        let deadline = if seasoned { self.limits.idle_timeout } else { self.limits.head_timeout };
-        let mut shutdown = shutdown.clone();
-        let closing = async {
-            drop(shutdown.wait_for(|down| *down).await);
-            if !seasoned {
-                tokio::time::sleep(LAST_HEAD).await;
-            }
-        };
-        let read = tokio::select! {
-            biased;
-            read = timeout(deadline, session.read_request()) => read.ok()?,
-            () = closing => return None,
-        };
-        match read {
-            Ok(true) => Some(()),
-            Ok(false) => None,
-            Err(error) => {
-                if matches!(error.etype(), ErrorType::InvalidHTTPHeader) {
-                    let fault = Refusal::MalformedHead(HeadFault::Syntax.describe());
-                    give_unreadable(session, &fault, self.request()).await;
-                    self.hang_up(session, Served { outcome: RequestOutcome::Answered, reusable: false }).await;
-                }
-                None
-            }
-        }
-    }
-
-    /// End a connection in order, unless its client has left or does not read: what is still to be written to that one
-    /// would keep us here for as long as it likes.
-    async fn hang_up(&self, session: &mut ServerSession, served: Served) {
-        if served.outcome != RequestOutcome::ClientGone {
-            // Too late is as good as done: dropping the session closes it.
-            drop(timeout(self.limits.write_timeout, session.shutdown()).await);
         }
     }
 
