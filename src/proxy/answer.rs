@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -68,7 +69,7 @@ impl Whole {
     }
 
     async fn write(self, session: &mut ServerSession, request: Request) -> pingora::Result<()> {
-        let head = self.head(request)?;
+        let head = self.head(request);
         let is_head = session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head)).await?;
         let body = if is_head || self.bodiless() { Bytes::new() } else { self.body };
@@ -79,46 +80,53 @@ impl Whole {
         matches!(self.status, 204 | 304)
     }
 
-    fn head(&self, request: Request) -> pingora::Result<ResponseHeader> {
-        let mut head = ResponseHeader::build_no_case(self.status, Some(self.headers.len() + 10))?;
+    fn head(&self, request: Request) -> ResponseHeader {
+        let mut head = blank_head(StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY));
+        head.headers.reserve(self.headers.len() + 10);
         for (name, value) in &self.headers {
-            head.append_header(name.clone(), value.clone())?;
+            head.headers.append(name.clone(), value.clone());
         }
-        finish_head(&mut head, request)?;
+        finish_head(&mut head.headers, request);
         if !self.bodiless() {
-            head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()))?;
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
-        Ok(head)
+        head.into()
     }
 }
 
-fn finish_head(head: &mut ResponseHeader, request: Request) -> pingora::Result<()> {
+/// Heads are put together outside Pingora's types, which read each name anew.
+fn blank_head(status: StatusCode) -> Parts {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = status;
+    head
+}
+
+fn finish_head(head: &mut HeaderMap, request: Request) {
     for (name, value) in CORS {
-        head.insert_header(name, value)?;
+        head.insert(name, value);
     }
-    request.tell(head)
+    request.tell(head);
 }
 
-/// The head of an answer that is passed on: what the allow-list lets through, framed for this client.
-///
-/// # Errors
-/// When a header cannot be represented.
-pub fn relayed_head(head: &ResponseHeader, client: Version, request: Request) -> pingora::Result<ResponseHeader> {
-    let mut down = ResponseHeader::build_no_case(head.status, Some(head.headers.len() + 8))?;
-    for (name, value) in &head.headers {
-        if client_response_header(name) {
-            down.append_header(name.clone(), value.clone())?;
-        }
+/// The head of an answer that is passed on: what the allow-list lets through, framed for this client. `keeps_length`: the
+/// body will be as long as it is up there.
+pub fn relayed_head(head: &ResponseHeader, client: Version, request: Request, keeps_length: bool) -> Parts {
+    let mut down = blank_head(head.status);
+    down.headers.reserve(head.headers.len() + 8);
+    for (name, value) in head.headers.iter().filter(|(name, _)| client_response_header(name)) {
+        down.headers.append(name.clone(), value.clone());
     }
-    match head.headers.get(header::CONTENT_LENGTH) {
-        Some(length) => down.insert_header(header::CONTENT_LENGTH, length.clone())?,
+    match head.headers.get(header::CONTENT_LENGTH).filter(|_| keeps_length) {
+        Some(length) => {
+            down.headers.insert(header::CONTENT_LENGTH, length.clone());
+        }
         None if client == Version::HTTP_11 => {
-            down.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            down.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         None => {}
     }
-    finish_head(&mut down, request)?;
-    Ok(down)
+    finish_head(&mut down.headers, request);
+    down
 }
 
 /// Give an answer potluck invented, in the dialect of the endpoint.
@@ -164,10 +172,8 @@ pub async fn give_refusal(
 pub async fn give_unreadable(session: &mut ServerSession, refusal: &Refusal, request: Request) {
     let rendered = render(refusal, Dialect::Chat);
     let answer = Whole::json(rendered.status, rendered.body);
-    if let Ok(head) = answer.head(request) {
-        // Whatever comes of it, the connection is closed next.
-        session.write_error_response(head, answer.body).await.ok();
-    }
+    // Whatever comes of it, the connection is closed next.
+    session.write_error_response(answer.head(request), answer.body).await.ok();
 }
 
 /// How a refusal counts.

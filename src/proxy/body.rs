@@ -97,7 +97,9 @@ pub async fn read(
     let started = clock.tick();
     session.set_read_timeout(Some(limits.silence));
     let mut gathered = Gathered::new(announced);
-    while let Some(chunk) = session.read_request_body().await.map_err(|error| read_fault(&error))? {
+    while !session.is_body_done()
+        && let Some(chunk) = session.read_request_body().await.map_err(|error| read_fault(&error))?
+    {
         gathered.push(chunk, limits.bytes, budget)?;
         if too_slow(started, gathered.len(), limits) {
             return Err(BodyFault::Slow);

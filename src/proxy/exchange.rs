@@ -269,7 +269,7 @@ impl Inference<'_> {
     async fn relay(
         &mut self,
         session: &mut ServerSession,
-        upstream: Box<forward::Accepted>,
+        upstream: forward::Accepted,
         attempt: Box<Attempt>,
         hangup: &mut Hangup,
     ) -> Served {

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::uri::InvalidUri;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType};
@@ -22,7 +23,7 @@ use super::hangup::Hangup;
 const SLICE: usize = 256 * 1024;
 /// Interim (1xx) answers before the real one; more are an upstream gone wrong.
 const INTERIM_MAX: usize = 16;
-const GENERATION: &str = "x-generation-id";
+static GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
 
 /// Time limits towards the upstream.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +55,18 @@ pub struct Outgoing<'a> {
 }
 
 /// A 2xx head has arrived; the body is still to come.
-pub struct Accepted {
-    /// The connection.
-    pub session: OriginSession,
+pub struct Accepted(Box<OriginSession>);
+
+impl Accepted {
     /// The head.
-    pub head: Box<ResponseHeader>,
+    pub fn head(&self) -> &ResponseHeader {
+        self.0.http.response_header().expect("made when a head has been read")
+    }
+
+    /// The connection, to read the body from.
+    pub fn into_session(self) -> OriginSession {
+        *self.0
+    }
 }
 
 /// A whole refusal, held back until it is judged.
@@ -112,7 +120,7 @@ impl Failure {
 /// How an attempt went.
 pub enum Tried {
     /// An answer to pass on.
-    Accepted(Box<Accepted>),
+    Accepted(Accepted),
     /// An answer to judge.
     Refused(HeldAnswer),
     /// No answer.
@@ -132,7 +140,7 @@ pub async fn attempt(
     let head = match request_head(proxy, &session.req_header().headers, &outgoing) {
         Ok(head) => head,
         Err(error) => {
-            tracing::error!(error = %error.etype().as_str(), "the upstream request could not be built");
+            tracing::error!(%error, "the upstream request could not be built");
             return Tried::Failed(Failure::Broken);
         }
     };
@@ -179,19 +187,20 @@ async fn exchange(
     };
     // A server that refuses early may close its reading side; its answer is worth more than our write error.
     upstream.request_whole = send(&mut upstream, head, outgoing.body, last).await.unwrap_or(false);
-    let answered = receive_head(&mut upstream).await;
-    let head = match answered {
-        Ok(head) => head,
-        Err(error) => return Tried::Failed(failure(&error)),
-    };
-    let generation = head.headers.get(GENERATION).and_then(|id| GenerationId::parse(id.as_bytes()));
+    if let Err(error) = receive_head(&mut upstream).await {
+        return Tried::Failed(failure(&error));
+    }
+    let Some(head) = upstream.http.response_header() else { return Tried::Failed(Failure::Broken) };
+    let generation = head.headers.get(&GENERATION).and_then(|id| GenerationId::parse(id.as_bytes()));
     proxy.pot.heard_time(&head.headers);
     books.answered(head.status.as_u16(), generation);
     if head.status.is_success() {
         upstream.http.set_read_timeout(Some(limits.idle));
-        return Tried::Accepted(Box::new(Accepted { session: upstream, head }));
+        return Tried::Accepted(Accepted(Box::new(upstream)));
     }
-    Tried::Refused(read_refusal(proxy, upstream, head, outgoing.arrived).await)
+    let (status, headers) = (head.status.as_u16(), head.headers.clone());
+    let body = read_refusal(proxy, upstream, outgoing.arrived).await;
+    Tried::Refused(HeldAnswer { status, headers, body })
 }
 
 fn failure(error: &Error) -> Failure {
@@ -201,21 +210,25 @@ fn failure(error: &Error) -> Failure {
     }
 }
 
-/// The head that goes up: our constants, the client's allowed headers, one credential, inserted last.
-fn request_head(proxy: &Proxy, client: &HeaderMap, outgoing: &Outgoing<'_>) -> pingora::Result<Box<RequestHeader>> {
+/// The head that goes up: our constants, the client's allowed headers, one credential, inserted last. Put together outside
+/// Pingora's types, which read each name anew.
+fn request_head(proxy: &Proxy, client: &HeaderMap, outgoing: &Outgoing<'_>) -> Result<Box<RequestHeader>, InvalidUri> {
     let origin = proxy.pot.origin();
-    let target = origin.target(outgoing.target);
-    let mut head = RequestHeader::build_no_case(outgoing.method.clone(), target.as_bytes(), Some(16))?;
-    head.insert_header(header::HOST, origin.host_header())?;
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = outgoing.method.clone();
+    head.uri = Uri::try_from(&*origin.target(outgoing.target))?;
+    let headers = &mut head.headers;
+    headers.reserve(16);
+    headers.insert(header::HOST, origin.host_header());
     for (name, value) in upstream_request_headers(client) {
-        head.append_header(name.clone(), value.clone())?;
+        headers.append(name.clone(), value.clone());
     }
-    head.insert_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(body) = &outgoing.body {
-        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    head.insert_header(header::AUTHORIZATION, outgoing.bearer.clone())?;
-    Ok(Box::new(head))
+    headers.insert(header::AUTHORIZATION, outgoing.bearer.clone());
+    Ok(Box::new(head.into()))
 }
 
 /// Send the request; whether it went out whole. A big body goes in slices, so that an early refusal is noticed and the rest
@@ -265,14 +278,15 @@ pub(super) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-async fn receive_head(upstream: &mut OriginSession) -> pingora::Result<Box<ResponseHeader>> {
+/// Read the head of the answer, past interim ones.
+async fn receive_head(upstream: &mut OriginSession) -> pingora::Result<()> {
     for _ in 0..INTERIM_MAX {
         if upstream.http.response_header().is_none_or(|head| head.status.is_informational()) {
             upstream.http.read_response_header().await?;
         }
         match upstream.http.response_header() {
             Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => break,
-            Some(head) if !head.status.is_informational() => return Ok(Box::new(head.clone())),
+            Some(head) if !head.status.is_informational() => return Ok(()),
             _ => {}
         }
     }
@@ -280,12 +294,7 @@ async fn receive_head(upstream: &mut OriginSession) -> pingora::Result<Box<Respo
 }
 
 /// Read a refusal's body to its end or to the bound, within the deadline. What arrived by then is judged.
-async fn read_refusal(
-    proxy: &Proxy,
-    mut upstream: OriginSession,
-    head: Box<ResponseHeader>,
-    arrived: Tick,
-) -> HeldAnswer {
+async fn read_refusal(proxy: &Proxy, mut upstream: OriginSession, arrived: Tick) -> Bytes {
     let limits = proxy.limits.upstream;
     upstream.http.set_read_timeout(Some(limits.idle));
     let mut body = BytesMut::new();
@@ -306,5 +315,5 @@ async fn read_refusal(
     if whole {
         proxy.pot.origin().release(upstream).await;
     }
-    HeldAnswer { status: head.status.as_u16(), headers: head.headers.clone(), body: body.freeze() }
+    body.freeze()
 }

@@ -60,21 +60,19 @@ pub fn check(raw: &[u8], version: Version, limits: HeadLimits) -> Result<(), Hea
     if !matches!(version, Version::HTTP_10 | Version::HTTP_11) {
         return Err(HeadFault::Version);
     }
-    check_line_ends(raw)?;
-    let mut seen = Seen::default();
-    for line in raw.split(|b| *b == b'\n').skip(1) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
+    let (mut seen, mut start) = (Seen::default(), 0);
+    for end in memchr::memchr_iter(b'\n', raw) {
+        let line = raw.get(start..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(HeadFault::LineEnding)?;
+        if memchr::memchr(b'\r', line).is_some() {
+            return Err(HeadFault::LineEnding);
+        }
+        // The first is the request line; what may be wrong with it, Pingora says.
+        if start > 0 && !line.is_empty() {
             seen.field(line)?;
         }
+        start = end + 1;
     }
-    seen.judge(version, limits)
-}
-
-fn check_line_ends(raw: &[u8]) -> Result<(), HeadFault> {
-    let bare_lf = memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw.get(at - 1) != Some(&b'\r'));
-    let bare_cr = memchr::memchr_iter(b'\r', raw).any(|at| raw.get(at + 1) != Some(&b'\n'));
-    if bare_lf || bare_cr { Err(HeadFault::LineEnding) } else { Ok(()) }
+    if start < raw.len() { Err(HeadFault::LineEnding) } else { seen.judge(version, limits) }
 }
 
 /// What the framing headers said so far.

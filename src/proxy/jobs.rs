@@ -41,10 +41,10 @@ impl Inference<'_> {
     pub(super) async fn submitted(
         &mut self,
         session: &mut ServerSession,
-        accepted: Box<Accepted>,
+        accepted: Accepted,
         mut attempt: Box<Attempt>,
     ) -> Served {
-        let status = accepted.head.status.as_u16();
+        let status = accepted.head().status.as_u16();
         // The description of a job that has just begun tells no cost, whatever it says.
         attempt.accepted(UsageReader::new(Endpoint::Videos, BodyShape::Opaque));
         let Some(body) = read_description(self.proxy, accepted).await else {
@@ -131,12 +131,12 @@ impl Proxy {
     async fn job_status(
         &self,
         session: &mut ServerSession,
-        accepted: Box<Accepted>,
+        accepted: Accepted,
         job: &JobId,
         record: &Job,
         request: Request,
     ) -> Served {
-        let status = accepted.head.status.as_u16();
+        let status = accepted.head().status.as_u16();
         let Some(body) = read_description(self, accepted).await else {
             return give_refusal(session, &Refusal::UpstreamBroken, Dialect::Chat, request).await;
         };
@@ -168,8 +168,8 @@ fn is_over(description: &[u8]) -> bool {
     progress.is_ok_and(|p| matches!(&*p.status, "completed" | "failed" | "cancelled" | "canceled" | "expired"))
 }
 
-async fn read_description(proxy: &Proxy, accepted: Box<Accepted>) -> Option<Bytes> {
-    let mut upstream = accepted.session;
+async fn read_description(proxy: &Proxy, accepted: Accepted) -> Option<Bytes> {
+    let mut upstream = accepted.into_session();
     let mut body = Vec::new();
     while let Some(chunk) = upstream.http.read_response_body().await.ok()? {
         if body.len() + chunk.len() > DESCRIPTION_MAX_BYTES {

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
-use pingora::http::ResponseHeader;
+use http::response::Parts;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora_timeout::timeout;
 
@@ -33,7 +33,7 @@ pub(super) struct Passage<'a> {
 
 /// A head that is not written yet, and what follows it.
 struct Waiting {
-    head: ResponseHeader,
+    head: Parts,
     /// What it promises; `None`: the body comes in chunks, and the head waits for nothing that is not here.
     length: Option<usize>,
     received: usize,
@@ -52,7 +52,7 @@ impl<'a> Passage<'a> {
 
     /// Write the head. One that promises a length waits for the opening to be looked at, which costs nothing: where the length
     /// is known beforehand, the body is there as well. One that is to tell the cost waits until what has come is looked at.
-    pub(super) async fn begin(mut self, session: &mut ServerSession, head: ResponseHeader) -> pingora::Result<Self> {
+    pub(super) async fn begin(mut self, session: &mut ServerSession, head: Parts) -> pingora::Result<Self> {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let waits = if length.is_some() { !self.opening.is_over() } else { self.tells.is_some() };
         if waits {
@@ -74,8 +74,8 @@ impl<'a> Passage<'a> {
     }
 
     /// Pingora's own deadline for writes holds for bodies only.
-    async fn write_head(&self, session: &mut ServerSession, head: ResponseHeader) -> pingora::Result<()> {
-        match timeout(self.proxy.limits.write_timeout, session.write_response_header(Box::new(head))).await {
+    async fn write_head(&self, session: &mut ServerSession, head: Parts) -> pingora::Result<()> {
+        match timeout(self.proxy.limits.write_timeout, session.write_response_header(Box::new(head.into()))).await {
             Ok(written) => written?,
             Err(_) => {
                 return pingora::Error::e_explain(pingora::ErrorType::WriteTimedout, "the client does not read");
@@ -145,12 +145,13 @@ impl<'a> Passage<'a> {
         // A body that broke off keeps the length that was promised, so that it is missed.
         if let Some(length) = length
             && self.opening.is_over()
+            && behind.len() != received
         {
             let length = length.saturating_sub(received).saturating_add(behind.len());
-            head.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         if let (Some(cost), Some(request)) = (cost, self.tells) {
-            request.tell_last(&mut head, cost)?;
+            request.tell_last(&mut head.headers, cost);
         }
         self.write_head(session, head).await?;
         if behind.is_empty() { Ok(()) } else { write(session, self.woven(vec![behind.freeze()])).await }

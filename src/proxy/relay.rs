@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora_timeout::timeout;
@@ -68,31 +69,26 @@ impl Reader for () {
 pub async fn run(
     proxy: &Proxy,
     session: &mut ServerSession,
-    accepted: Box<Accepted>,
+    accepted: Accepted,
     mut attempt: Box<Attempt>,
     hangup: &mut Hangup,
     told: Told<'_>,
 ) -> Served {
     let Told { call, request, arrived, routing } = told;
-    let Accepted { session: mut upstream, mut head } = *accepted;
-    let shape = shape(&head);
+    let head = accepted.head();
+    let shape = shape(head);
     attempt.accepted(UsageReader::new(call.endpoint, shape));
-    let weave = routing.and_then(|routing| Weave::new(*routing, shape, provider(&head)));
-    if weave.is_some() {
-        // What is added is not known yet, nor is how long it will be.
-        head.remove_header(&CONTENT_LENGTH);
-    }
-    let begun = match answer::relayed_head(&head, session.req_header().version, request.answering()) {
-        Ok(down) => {
-            let tells = (shape == BodyShape::Json && request.tells_cost()).then_some(request);
-            Passage::new(proxy, Opening::new(shape)).of(arrived, weave, tells).begin(session, down).await
-        }
-        Err(error) => Err(error),
-    };
+    let weave = routing.and_then(|routing| Weave::new(*routing, shape, provider(head)));
+    // What is added is not known yet, nor is how long it will be.
+    let keeps_length = weave.is_none();
+    let down = answer::relayed_head(head, session.req_header().version, request.answering(), keeps_length);
+    let tells = (shape == BodyShape::Json && request.tells_cost()).then_some(request);
+    let begun = Passage::new(proxy, Opening::new(shape)).of(arrived, weave, tells).begin(session, down).await;
     let Ok(mut passage) = begun else {
         attempt.close(Outcome::ClientGone);
         return Served::GONE;
     };
+    let mut upstream = accepted.into_session();
     let outcome = pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, &mut *attempt).await;
     attempt.close(outcome);
     end(proxy, upstream, outcome).await
@@ -102,16 +98,15 @@ pub async fn run(
 pub async fn unbooked(
     proxy: &Proxy,
     session: &mut ServerSession,
-    accepted: Box<Accepted>,
+    accepted: Accepted,
     hangup: &mut Hangup,
     request: Request,
     arrived: Tick,
 ) -> Served {
-    let Accepted { session: mut upstream, head } = *accepted;
-    let begun = match answer::relayed_head(&head, session.req_header().version, request) {
-        Ok(down) => Passage::new(proxy, Opening::new(shape(&head))).begin(session, down).await,
-        Err(error) => Err(error),
-    };
+    let head = accepted.head();
+    let down = answer::relayed_head(head, session.req_header().version, request, true);
+    let begun = Passage::new(proxy, Opening::new(shape(head))).begin(session, down).await;
+    let mut upstream = accepted.into_session();
     let outcome = match begun {
         Ok(mut passage) => pump(proxy, session, &mut upstream, hangup, arrived, &mut passage, &mut ()).await,
         Err(_) => Outcome::ClientGone,
@@ -226,15 +221,15 @@ fn provider(head: &ResponseHeader) -> Option<String> {
 }
 
 fn shape(head: &ResponseHeader) -> BodyShape {
-    let header = |name| head.headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok()).unwrap_or_default();
-    let encoding = header("content-encoding");
-    let content = header("content-type").trim_start().to_ascii_lowercase();
+    let header = |name| head.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).unwrap_or_default();
+    let (encoding, content) = (header(CONTENT_ENCODING), header(CONTENT_TYPE).trim_start());
+    let is = |kind: &str| content.get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind));
     if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
         // We asked for identity; an encoded answer hides its cost, so it counts as unknown.
         BodyShape::Opaque
-    } else if content.starts_with("text/event-stream") {
+    } else if is("text/event-stream") {
         BodyShape::EventStream
-    } else if content.starts_with("application/json") || content.is_empty() {
+    } else if is("application/json") || content.is_empty() {
         BodyShape::Json
     } else {
         BodyShape::Opaque

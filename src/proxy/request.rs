@@ -1,7 +1,6 @@
 //! What the head of an answer tells of its request, as far as the operator wants it told (`proxy.response_headers`).
 
-use http::{HeaderName, HeaderValue};
-use pingora::http::ResponseHeader as Head;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::ResponseHeader;
 use crate::money::{Cost, RequestId, Usd};
@@ -71,36 +70,32 @@ impl Request {
     }
 
     /// Put into `head` what is known now.
-    ///
-    /// # Errors
-    /// When a header cannot be represented.
-    pub fn tell(&self, head: &mut Head) -> pingora::Result<()> {
+    pub fn tell(&self, head: &mut HeaderMap) {
         if self.shown.id {
-            let id = HeaderValue::from_str(&self.id.to_string()).unwrap_or(HeaderValue::from_static("-"));
-            head.insert_header(REQUEST_ID, id)?;
+            let id = HeaderValue::try_from(self.id.to_string()).unwrap_or(HeaderValue::from_static("-"));
+            head.insert(REQUEST_ID, id);
         }
         if self.shown.attempts {
-            head.insert_header(ATTEMPTS, HeaderValue::from(self.attempts))?;
+            head.insert(ATTEMPTS, HeaderValue::from(self.attempts));
         }
         if let Some(cost) = self.cost {
-            self.tell_cost(head, cost)?;
+            self.tell_cost(head, cost);
         }
-        Ok(())
     }
 
     /// Put into `head` what the last attempt cost, with those before it.
-    ///
-    /// # Errors
-    /// When a header cannot be represented.
-    pub fn tell_last(mut self, head: &mut Head, cost: Usd) -> pingora::Result<()> {
+    pub fn tell_last(mut self, head: &mut HeaderMap, cost: Usd) {
         self.cost(Cost::Known(cost));
-        self.cost.map_or(Ok(()), |cost| self.tell_cost(head, cost))
+        if let Some(cost) = self.cost {
+            self.tell_cost(head, cost);
+        }
     }
 
-    fn tell_cost(&self, head: &mut Head, cost: Usd) -> pingora::Result<()> {
-        match HeaderValue::try_from(cost.to_decimal()) {
-            Ok(cost) if self.shown.cost => head.insert_header(COST, cost),
-            _ => Ok(()),
+    fn tell_cost(&self, head: &mut HeaderMap, cost: Usd) {
+        if let Ok(cost) = HeaderValue::try_from(cost.to_decimal())
+            && self.shown.cost
+        {
+            head.insert(COST, cost);
         }
     }
 }
@@ -109,11 +104,10 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn check(headers: &[ResponseHeader], what: impl FnOnce(Request, &mut Head), expected: &[(&str, &str)]) {
-        let mut head = Head::build(200, None).expect("a head");
+    fn check(headers: &[ResponseHeader], what: impl FnOnce(Request, &mut HeaderMap), expected: &[(&str, &str)]) {
+        let mut head = HeaderMap::new();
         what(Request::new(RequestId(uuid::Uuid::from_u128(7)), Shown::new(headers)), &mut head);
-        let told: Vec<_> =
-            head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
+        let told: Vec<_> = head.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
         assert_eq!(told, expected, "{headers:?}");
     }
 
@@ -121,15 +115,15 @@ mod tests {
     fn what_is_wanted_and_known_is_told() {
         use ResponseHeader::{Attempts, Cost as Costs, RequestId as Id};
         const ID: (&str, &str) = ("x-request-id", "00000000000000000000000000000007");
-        let tell = |request: Request, head: &mut Head| request.tell(head).expect("told");
+        let tell = |request: Request, head: &mut HeaderMap| request.tell(head);
         check(&[], tell, &[]);
         check(&[Id], tell, &[ID]);
         check(&[Attempts, Id, Costs], tell, &[ID, ("x-potluck-attempts", "0"), ("x-potluck-cost", "0")]);
         let after = |costs: &'static [Cost]| {
-            move |mut request: Request, head: &mut Head| {
+            move |mut request: Request, head: &mut HeaderMap| {
                 request.attempted(2);
                 costs.iter().for_each(|cost| request.cost(*cost));
-                request.tell(head).expect("told");
+                request.tell(head);
             }
         };
         const PICO: Cost = Cost::Known(Usd::from_pico(1));
@@ -141,11 +135,11 @@ mod tests {
 
     #[test]
     fn an_answers_cost_is_told_once_it_is_known() {
-        let last = |mut request: Request, head: &mut Head| {
+        let last = |mut request: Request, head: &mut HeaderMap| {
             request.cost(Cost::Known(Usd::from_pico(5)));
-            request.answering().tell(head).expect("told");
-            assert!(head.headers.is_empty());
-            request.tell_last(head, Usd::from_pico(20)).expect("told");
+            request.answering().tell(head);
+            assert!(head.is_empty());
+            request.tell_last(head, Usd::from_pico(20));
         };
         check(&[ResponseHeader::Cost], last, &[("x-potluck-cost", "0.000000000025")]);
         check(&[], last, &[]);

@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 /// header, cookies, addresses (`forwarded`, `x-forwarded-for`), `X-OpenRouter-Cache*` (a response cache belongs to a key,
 /// so one client would read another's answer) and `X-OpenRouter-Metadata` (answers would tell a donor's guardrails, region
 /// and provider keys). `host`, `authorization`, `accept-encoding` and framing are the proxy's to set.
-const UP: [HeaderName; 14] = [
+static UP: [HeaderName; 14] = [
     header::ACCEPT,
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
@@ -25,7 +25,7 @@ const UP: [HeaderName; 14] = [
 
 /// What of an answer comes down. Everything else stays here: `set-cookie`, `cf-*` and `server` of the edge, the account's
 /// `x-ratelimit-*`, redirects. Framing and CORS headers are the proxy's to set.
-const DOWN: [HeaderName; 14] = [
+static DOWN: [HeaderName; 14] = [
     header::AGE,
     header::CACHE_CONTROL,
     header::CONTENT_DISPOSITION,

@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 /// A key or short string, borrowed from the body unless it holds escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub(crate) struct Key<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// An object's members in order, each value as text.
 pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -21,6 +21,9 @@ use super::body::{Body, Members, list, opening, string};
 /// How much of each text is hashed: more than a skeleton leaves of one. Openings that differ only further on share a key,
 /// which harms nobody.
 const HASHED_MAX_BYTES: usize = 4 * 1024;
+
+static SESSION: HeaderName = HeaderName::from_static("x-session-id");
+static CLAUDE_CODE_SESSION: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 
 /// What a hash was made of, so that equal texts of different kinds differ.
 #[derive(Clone, Copy, Hash)]
@@ -43,12 +46,12 @@ pub(super) fn conversation(
 
 fn by_session(body: &Body<'_>, headers: &HeaderMap, salt: u64) -> Option<Conversation> {
     let field = |value: Option<&RawValue>, origin| Some((string(value)?.into_owned().into_bytes(), origin));
-    let header = |name, origin| Some((headers.get(name)?.as_bytes().to_vec(), origin));
+    let header = |name: &HeaderName, origin| Some((headers.get(name)?.as_bytes().to_vec(), origin));
     let (id, origin) = [
         field(body.session_id, Origin::Session),
-        header("x-session-id", Origin::Session),
+        header(&SESSION, Origin::Session),
         field(body.prompt_cache_key, Origin::CacheKey),
-        header("x-claude-code-session-id", Origin::ClaudeCode),
+        header(&CLAUDE_CODE_SESSION, Origin::ClaudeCode),
     ]
     .into_iter()
     .flatten()

@@ -27,7 +27,7 @@ use crate::pool::{Conversation, Lane};
 
 use super::Endpoint;
 use body::{Body, Fallback, opening};
-pub(crate) use body::{Members, list, members, string};
+pub(crate) use body::{Key, Members, list, members, string};
 use skeleton::{Skeleton, skeleton};
 
 /// The facts of a request that decide about its key and its handling.
@@ -123,11 +123,11 @@ fn facts(
     headers: &HeaderMap,
     salt: u64,
 ) -> Result<RequestFacts, BadRequest> {
-    let fallbacks = body::fallback_models(fields);
-    policy::check(endpoint, fields, &fallbacks, &skeleton.text)?;
+    let (model, fallbacks) = (string(fields.model), body::fallback_models(fields));
+    policy::check(endpoint, fields, model.as_deref(), &fallbacks, &skeleton.text)?;
     Ok(RequestFacts {
-        model: string(fields.model).map(|model| model.into()),
-        lane: lane(fields, &fallbacks),
+        lane: lane(fields, model.as_deref(), &fallbacks),
+        model: model.map(|model| model.into()),
         // No donor's patterns fit a name that cannot be read.
         fallbacks: fallbacks.into_iter().map(|(_, model)| model.unwrap_or_default().into()).collect(),
         stream: fields.stream.is_some_and(|stream| stream.get() == "true"),
@@ -154,8 +154,8 @@ fn may_be_unreadable(endpoint: Endpoint, headers: &HeaderMap) -> bool {
 }
 
 /// Free models are limited by requests, all others by money; with a paid fallback money may be needed.
-fn lane(fields: &Body<'_>, fallbacks: &[Fallback<'_>]) -> Lane {
-    let model = fields.model.is_none() || string(fields.model).is_some_and(|model| is_free(&model));
+fn lane(fields: &Body<'_>, model: Option<&str>, fallbacks: &[Fallback<'_>]) -> Lane {
+    let model = fields.model.is_none() || model.is_some_and(is_free);
     let rest = fallbacks.iter().all(|(_, model)| model.as_deref().is_some_and(is_free));
     let named = fields.model.is_some() || !fallbacks.is_empty();
     if named && model && rest { Lane::Free } else { Lane::Paid }

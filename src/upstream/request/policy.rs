@@ -44,6 +44,7 @@ const DEPTH_MAX: usize = 16;
 pub(super) fn check(
     endpoint: Endpoint,
     body: &Body<'_>,
+    model: Option<&str>,
     fallbacks: &[Fallback<'_>],
     text: &[u8],
 ) -> Result<(), BadRequest> {
@@ -55,8 +56,8 @@ pub(super) fn check(
     refuse(body.preset.is_some(), "preset", BodyFault::Preset)?;
     refuse(body.callback_url.is_some(), "callback_url", BodyFault::Callback)?;
     refuse(body.container.is_some(), "container", BodyFault::Container)?;
-    if let Some(model) = string(body.model) {
-        model_name(&model, "model")?;
+    if let Some(model) = model {
+        model_name(model, "model")?;
     }
     for (field, model) in fallbacks {
         model_name(model.as_deref().unwrap_or_default(), field)?;
@@ -67,9 +68,16 @@ pub(super) fn check(
     refuse(refers_to_file(endpoint, text), "file_id", BodyFault::FileReference)
 }
 
+/// What names a preset in a model's name, in whatever case.
+const PRESET: &[u8] = b"@preset";
+
 pub(super) fn model_name(model: &str, field: &str) -> Result<(), BadRequest> {
     // Three spellings name a preset: `@preset/slug`, `author/model@preset/slug`, and the field of its own.
-    if model.to_ascii_lowercase().contains("@preset") {
+    let names_preset = |at: usize| {
+        let name = model.as_bytes().get(at..at + PRESET.len());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(PRESET))
+    };
+    if memchr::memchr_iter(b'@', model.as_bytes()).any(names_preset) {
         return Err(BadRequest::new(field, BodyFault::Preset));
     }
     if model.len() > MODEL_MAX_BYTES {

@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::upstream::BodyShape;
 
+use crate::upstream::request::Key;
+
 use super::inside::{Inside, is_said, scrub_inside};
 
 /// A piece that is longer is passed on as it is: no error of OpenRouter's comes near it.
@@ -205,7 +207,7 @@ impl<'de> Visitor<'de> for SkimmedVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Skimmed, A::Error> {
         let mut error = false;
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
             if key == "error" {
                 let value = map.next_value::<&RawValue>()?;
                 error = serde_json::from_str(value.get()).is_ok_and(|value| is_said(&value));
