@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use ring::digest::{SHA256, digest};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
-use sha2::{Digest, Sha256};
 
 use crate::clock::Day;
 use crate::money::{Basis, Outcome};
@@ -144,7 +144,9 @@ fn link<'a>(room: &mut Vec<u8>, previous: &Link, values: impl IntoIterator<Item 
             ValueRef::Blob(blob) => put(4, [&(blob.len() as u64).to_le_bytes(), blob]),
         }
     }
-    Sha256::digest(room).into()
+    let mut link = BEGINNING;
+    link.copy_from_slice(digest(&SHA256, room).as_ref());
+    link
 }
 
 /// The chain value that a row, selected with [`COLUMNS`] in front, must have after `previous`.
