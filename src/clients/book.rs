@@ -1,6 +1,8 @@
 //! The clients there are, by their keys' hashes and by their numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use crate::money::ClientId;
 
@@ -16,7 +18,7 @@ pub struct Book<T> {
 
 impl<T> Default for Book<T> {
     fn default() -> Self {
-        Self { by_hash: HashMap::new(), by_id: BTreeMap::new() }
+        Self { by_hash: HashMap::default(), by_id: BTreeMap::new() }
     }
 }
 

@@ -19,7 +19,7 @@ pub use allowance::Allowance;
 pub use book::Book;
 pub use bucket::{Bucket, Drought};
 pub use client::{Client, Rejection, Standing, Terms, Weight};
-pub use key::{ClientKey, KeyHash, KeyHasher};
+pub use key::{ClientKey, KeyHash, KeyHasher, LastKey};
 pub use presented::{Presented, presented};
 pub use tab::{Shortage, Tab};
 pub use token::{Claims, ClientUser, Keyring, SigningKey, SigningKeyId, USER_MAX_CHARS, is_user_id};

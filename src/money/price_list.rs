@@ -1,9 +1,10 @@
 //! [`PriceList`]: which model costs what, by every name a model goes by.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::clock::Timestamp;
 
@@ -68,8 +69,13 @@ impl PriceList {
     /// Whether a model of that name is listed and its providers' prices were asked for since `since`. Routers have none,
     /// and a free model costs nothing wherever it is served.
     pub fn knows_providers(&self, name: &str, since: Timestamp) -> bool {
+        self.find(name).is_some_and(|model| self.knows_providers_of(model, since))
+    }
+
+    /// The same of a model that was found.
+    pub fn knows_providers_of(&self, model: &Model, since: Timestamp) -> bool {
         let learned = |id: &str| self.learned.get(id).is_some_and(|learned| learned.at >= since);
-        self.find(name).is_some_and(|model| is_router(&model.id) || is_free(&model.id) || learned(&model.id))
+        is_router(&model.id) || is_free(&model.id) || learned(&model.id)
     }
 
     /// Whether the prices of the dearer tiers of a model of that name are known. Free models have none.
@@ -157,7 +163,8 @@ fn without_routing(name: &str) -> Option<String> {
 
 /// Whether the name carries this routing suffix.
 pub(crate) fn has_suffix(name: &str, suffix: &str) -> bool {
-    name.split(':').skip(1).any(|part| part == suffix)
+    // Most names have none.
+    memchr::memchr(b':', name.as_bytes()).is_some() && name.split(':').skip(1).any(|part| part == suffix)
 }
 
 /// Whether a model's name says that it costs nothing.

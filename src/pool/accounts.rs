@@ -1,6 +1,8 @@
 //! Which keys spend from one account, and what they take off its credit together.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 
 use crate::money::Usd;
 

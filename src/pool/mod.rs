@@ -48,8 +48,10 @@ mod model_test;
 #[cfg(test)]
 mod testing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use crate::clock::Timestamp;
 use crate::money::{Limits, ModelGlobs, Purse, Usd};
@@ -146,8 +148,8 @@ impl Pool {
     pub fn new(policy: Policy) -> Self {
         Self {
             slots: Vec::new(),
-            places: HashMap::new(),
-            fingerprints: HashMap::new(),
+            places: HashMap::default(),
+            fingerprints: HashMap::default(),
             accounts: Accounts::default(),
             index: Index::new(policy.rotation),
             affinity: Affinity::new(policy.affinity_max, policy.affinity_idle),

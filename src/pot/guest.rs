@@ -9,7 +9,7 @@ use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::clients::line::Share;
-use crate::clients::{Claims, ClientId, ClientKey, ClientUser, Presented, Rejection, presented};
+use crate::clients::{Claims, ClientId, ClientKey, ClientUser, LastKey, Presented, Rejection, presented};
 use crate::clock::Timestamp;
 use crate::config::ClientsMode;
 use crate::guesses::Guessed;
@@ -171,15 +171,25 @@ impl Pot {
     /// A right credential opens at once, whatever else came from its address: many clients may share one. A wrong one counts
     /// there, and an address with too many of them is told to wait.
     ///
+    /// `last` is what was presented before on the same connection.
+    ///
     /// # Errors
     /// [`Turned`].
-    pub fn let_in(&self, headers: &HeaderMap, mode: ClientsMode, from: Option<IpAddr>) -> Result<Guest, Turned> {
+    pub fn let_in(
+        &self,
+        headers: &HeaderMap,
+        last: &mut LastKey,
+        mode: ClientsMode,
+        from: Option<IpAddr>,
+    ) -> Result<Guest, Turned> {
         let now = self.clock.now();
         let found = match presented(headers) {
             Presented::Nothing if mode == ClientsMode::Open => return Ok(Guest::ANONYMOUS),
             Presented::Nothing => Err(Rejection::Missing),
             Presented::Malformed => Err(Rejection::Malformed),
-            Presented::Key(key) => self.member_of(&key, now).map(|member| Guest { member: Some(member), user: None }),
+            Presented::Key(key) => {
+                self.member_of(&key, last, now).map(|member| Guest { member: Some(member), user: None })
+            }
             Presented::Token(token) => {
                 self.clients.keyring.load().verify(token, now).and_then(|claims| self.guest_of(claims, now))
             }
@@ -226,7 +236,9 @@ impl Pot {
     ) -> Result<Issued, NotIssued> {
         let TokenTerms { life, users_max } = terms;
         let now = self.clock.now();
-        let found = ClientKey::parse(key).ok_or(Rejection::Malformed).and_then(|key| self.member_of(&key, now));
+        let found = ClientKey::parse(key)
+            .ok_or(Rejection::Malformed)
+            .and_then(|key| self.member_of(&key, &mut LastKey::default(), now));
         let member = found.map_err(|why| self.turned(why, from, now))?;
         let user = match user {
             Some(name) => Some(self.number(member.client.id, name, users_max).await?),

@@ -24,11 +24,12 @@ mod tests;
 mod view;
 mod waiting;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use http::{HeaderMap, header};
 use tokio::sync::Notify;
 

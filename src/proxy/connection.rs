@@ -13,6 +13,7 @@ use pingora::server::ShutdownWatch;
 // tokio's own timer wakes its thread by a system call for every timer that is the next one.
 use pingora_timeout::timeout;
 
+use crate::clients::LastKey;
 use crate::config::Config;
 use crate::pot::Pot;
 use crate::telemetry::RequestOutcome;
@@ -80,7 +81,7 @@ impl HttpServerApp for Proxy {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _underway = self.pot.request();
-        if self.answer(&mut session, shutdown).await {
+        if self.answer(&mut session, &mut LastKey::default(), shutdown).await {
             // Too late is as good as done: dropping the session resets the stream.
             drop(timeout(self.limits.write_timeout, session.finish()).await);
         }
@@ -113,13 +114,14 @@ impl Proxy {
     /// is so much that making and filling it takes longer than reading its head.
     async fn converse(&self, stream: Stream, mut shutdown: ShutdownWatch) -> Option<()> {
         let mut session = ServerSession::new_http1(stream);
+        let mut last = LastKey::default();
         let mut deadline = Head::First(self.limits.head_timeout);
         loop {
             // Pingora's deadline is for each read, and would be a timer more.
             session.set_keepalive(Some(0));
             self.await_head(&mut session, deadline, &mut shutdown).await?;
             let _underway = self.pot.request();
-            if !self.answer(&mut session, &shutdown).await {
+            if !self.answer(&mut session, &mut last, &shutdown).await {
                 return None;
             }
             let stream = timeout(self.limits.write_timeout, session.finish()).await.ok()?.ok().flatten()?;
@@ -129,12 +131,12 @@ impl Proxy {
     }
 
     /// Serve the request whose head has been read; whether another may follow. If not, the connection has been ended.
-    async fn answer(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+    async fn answer(&self, session: &mut ServerSession, last: &mut LastKey, shutdown: &ShutdownWatch) -> bool {
         session.set_write_timeout(Some(self.limits.write_timeout));
         if *shutdown.borrow() {
             session.set_keepalive(None);
         }
-        let served = self.serve(session).await;
+        let served = self.serve(session, last).await;
         // Pingora would read the rest of a body, for as long as the client likes to send.
         let goes_on = served.reusable && session.is_body_done();
         if !goes_on {

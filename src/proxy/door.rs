@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 
-use crate::clients::is_user_id;
+use crate::clients::{LastKey, is_user_id};
 use crate::pot::{Denied, Guest, Issued, NotIssued, TokenTerms, Turned};
 use crate::upstream::{Dialect, Refusal, Route};
 
@@ -34,12 +34,12 @@ struct TokenAsk<'a> {
 
 impl Proxy {
     /// Find out who sends the request. Whoever asks whether a browser may call, or for a token, need not say so in the head.
-    pub(super) fn guest(&self, session: &ServerSession, route: &Route) -> Result<Guest, Refusal> {
+    pub(super) fn guest(&self, session: &ServerSession, last: &mut LastKey, route: &Route) -> Result<Guest, Refusal> {
         if matches!(route, Route::Preflight | Route::Token) {
             return Ok(Guest::ANONYMOUS);
         }
         let headers = &session.req_header().headers;
-        self.pot.let_in(headers, self.clients.mode, address(session)).map_err(refusal)
+        self.pot.let_in(headers, last, self.clients.mode, address(session)).map_err(refusal)
     }
 
     /// Say that somebody is not let in, in the dialect of what was called.

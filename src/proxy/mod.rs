@@ -35,6 +35,7 @@ use bytes::Bytes;
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::ServerSession;
 
+use crate::clients::LastKey;
 use crate::clients::routing::Router;
 use crate::config::{Clients, Config};
 use crate::money::{RequestId, Usd};
@@ -135,7 +136,8 @@ impl Proxy {
         Request::new(id, self.shown)
     }
 
-    async fn serve(&self, session: &mut ServerSession) -> Served {
+    /// `last` is what was presented before on the same connection.
+    async fn serve(&self, session: &mut ServerSession, last: &mut LastKey) -> Served {
         let request = self.request();
         let started = self.pot.clock().tick();
         if let Err(fault) = check_head(session, self.limits.head) {
@@ -158,7 +160,7 @@ impl Proxy {
             Route::Ai(AiCall::Complete) => Some(Endpoint::ChatCompletions),
             _ => None,
         };
-        let served = match self.guest(session, &route) {
+        let served = match self.guest(session, last, &route) {
             Ok(guest) => self.dispatch(session, route, &guest, request).await,
             // In a box, as below.
             Err(refusal) => Box::pin(self.turn_away(session, &refusal, route.dialect(), request)).await,

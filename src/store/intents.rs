@@ -3,9 +3,10 @@
 //! They are kept in memory, under the queue's lock. Only those that are under way for longer than [`SHORT`] are written;
 //! an attempt that is over by then costs no write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use rusqlite::{Connection, Row, params};
 
 use crate::clock::Tick;

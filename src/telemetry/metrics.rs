@@ -3,10 +3,10 @@
 mod clients;
 mod observe;
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::{OnceLock, RwLock};
 
+use foldhash::HashMap;
 use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use crate::money::{Outcome, Tokens, Usd};

@@ -1,8 +1,8 @@
 //! What is counted for clients.
 
-use std::collections::HashMap;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
+use foldhash::HashMap;
 use prometheus::{Counter, CounterVec, IntCounter, IntCounterVec};
 
 use crate::money::{ClientId, Tokens, Usd};

@@ -4,13 +4,17 @@
 //! first, where one character of three bytes can become eighteen (U+FDFA), and a hold by the bytes we see would be too
 //! small. Ordinary text does not grow: of it nothing but the characters outside ASCII are looked at.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
+use once_cell::sync::Lazy;
 use unicode_normalization::UnicodeNormalization;
+
+/// Where a character may be written as `\uXXXX`.
+pub(super) static ESCAPE: Lazy<Finder<'static>> = Lazy::new(|| Finder::new("\\u"));
 
 /// Bytes that a body's characters, written out or as `\uXXXX`, have more in NFKC than here.
 pub(super) fn growth(body: &[u8]) -> u64 {
     let written = if body.is_ascii() { 0 } else { written(body) };
-    let escapes = memmem::find_iter(body, b"\\u").map(|at| escaped(body.get(at + 2..at + 6)));
+    let escapes = ESCAPE.find_iter(body).map(|at| escaped(body.get(at + 2..at + 6)));
     escapes.fold(written, u64::saturating_add)
 }
 

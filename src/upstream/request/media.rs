@@ -10,6 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::body::{Body, Key, Members, opening, string};
+use super::growth::ESCAPE;
 use super::skeleton::Skeleton;
 
 /// Parts and items that are their text and no more.
@@ -63,10 +64,41 @@ pub(super) struct Media {
 /// Look through everything of a body that may hold more than text.
 pub(super) fn media(body: &Body<'_>, skeleton: &Skeleton<'_>) -> Media {
     let mut media = Media::default();
-    for value in [body.messages, body.input, body.system].into_iter().flatten() {
+    for value in [body.messages, body.input, body.system].into_iter().flatten().filter(|value| may_hold_more(value)) {
         Look { media: &mut media, skeleton, depth: 0 }.at(value);
     }
     media
+}
+
+/// Whether anything but text can be in there, found without taking it apart: most conversations are plain messages, whose
+/// keys name neither kinds nor payloads.
+fn may_hold_more(value: &RawValue) -> bool {
+    let text = value.get().as_bytes();
+    let is_deep = memchr::memchr2_iter(b'[', b'{', text).nth(DEPTH_MAX).is_some();
+    is_deep || ESCAPE.find(text).is_some() || memchr::memchr_iter(b':', text).any(|colon| is_telling(text, colon))
+}
+
+/// Whether what stands before this colon is a key that [`Look`] stops at. Written with an escape it would not be found here;
+/// a quote within a string has a backslash before it, which is in no such key.
+fn is_telling(text: &[u8], colon: usize) -> bool {
+    let key = text.get(..colon).and_then(|before| before.trim_ascii_end().strip_suffix(b"\""));
+    let Some(key) = key.and_then(|key| key.get(memchr::memrchr(b'"', key)? + 1..)) else { return false };
+    matches!(
+        key,
+        b"type"
+            | b"image_url"
+            | b"source"
+            | b"image"
+            | b"input_audio"
+            | b"audio"
+            | b"video_url"
+            | b"video"
+            | b"file"
+            | b"file_data"
+            | b"file_url"
+            | b"file_id"
+            | b"document"
+    )
 }
 
 /// How deep parts are looked for; OpenRouter's schemas end long before.

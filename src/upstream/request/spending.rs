@@ -14,7 +14,7 @@ use crate::upstream::Endpoint;
 
 use super::body::{Body, Members, list, opening, string};
 use super::extras::{Extras, tools};
-use super::growth::growth;
+use super::growth::{ESCAPE, growth};
 use super::media::media;
 use super::skeleton::{Skeleton, skeleton};
 
@@ -147,7 +147,7 @@ fn is_told(endpoint: Endpoint, headers: &HeaderMap) -> Result<(), Unbounded> {
         return Err(Unbounded::Endpoint(endpoint));
     }
     let plain = |coding: &http::HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+    if headers.contains_key(CONTENT_ENCODING) && !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(Unbounded::Unreadable);
     }
     Ok(())
@@ -292,12 +292,12 @@ fn number(value: &RawValue) -> Option<u64> {
     value.get().parse().ok().filter(|_| value.get().bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// What `"ttl":"1h"` is written with, also with escapes for its two characters.
-static HOUR: Lazy<[Finder<'static>; 3]> = Lazy::new(|| ["\"1h\"", "\\u003", "\\u006"].map(Finder::new));
+static HOUR: Lazy<Finder<'static>> = Lazy::new(|| Finder::new("\"1h\""));
 
-/// Whether `"ttl":"1h"` may stand somewhere.
+/// Whether `"ttl":"1h"` may stand somewhere, also with escapes for its two characters.
 fn may_cache_for_an_hour(text: &[u8]) -> bool {
-    HOUR.iter().any(|mark| mark.find(text).is_some())
+    let escaped = |at: usize| matches!(text.get(at + 2..at + 5), Some(b"003" | b"006"));
+    HOUR.find(text).is_some() || ESCAPE.find_iter(text).any(escaped)
 }
 
 #[cfg(test)]

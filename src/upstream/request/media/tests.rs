@@ -1,5 +1,8 @@
 //! Tests of looking for media.
 
+use proptest::prelude::*;
+use serde_json::Value;
+
 use super::super::skeleton::skeleton;
 use super::*;
 
@@ -120,4 +123,44 @@ fn what_lies_elsewhere_is_told() {
     assert_eq!(found(r#"{"input":[{"type":"item_reference","id":"x"}]}"#), ELSEWHERE);
     let deep = format!(r#"{{"messages":{}{}}}"#, "[".repeat(200), "]".repeat(200));
     assert_eq!(found(&deep), Media { audio: true, files: true, ..ELSEWHERE });
+}
+
+fn anything() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(
+        &[
+            "type",
+            "image_url",
+            "file",
+            "audio",
+            "text",
+            "content",
+            "role",
+            "user",
+            "\"type\"",
+            "ty\u{1}pe",
+            "\u{e9}",
+            "x",
+        ][..],
+    );
+    let leaf = prop_oneof![Just(Value::Null), any::<u8>().prop_map(Value::from), word.clone().prop_map(Value::from)];
+    leaf.prop_recursive(20, 60, 3, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..3)
+                .prop_map(|m| Value::Object(m.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    #[test]
+    fn what_is_not_taken_apart_holds_text_only(value in anything()) {
+        let text = value.to_string();
+        let value: &RawValue = serde_json::from_str(&text).expect("JSON");
+        let (mut media, skeleton) = (Media::default(), skeleton(text.as_bytes()));
+        Look { media: &mut media, skeleton: &skeleton, depth: 0 }.at(value);
+        prop_assert!(may_hold_more(value) || media == Media::default(), "{} holds {:?}", text, media);
+    }
 }
