@@ -18,6 +18,7 @@ const PREFIX: &str = "ptl-";
 const BYTES: usize = 32;
 const DIGITS: usize = 2 * BYTES;
 const CHECKSUM_DIGITS: usize = 8;
+const TEXT: usize = PREFIX.len() + DIGITS + CHECKSUM_DIGITS;
 
 /// A well-formed client key. Wiped on drop, redacted in `Debug`.
 #[derive(Clone)]
@@ -27,15 +28,6 @@ impl ClientKey {
     /// The key that is made of these random bytes.
     pub fn from_random(bytes: [u8; BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
-    }
-
-    /// Its bytes by eights: a comparison in constant time takes its time for each piece.
-    fn words(&self) -> Zeroizing<[u64; BYTES / 8]> {
-        let mut words = Zeroizing::new([0; BYTES / 8]);
-        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-        words
     }
 
     /// Whether a text claims to be a client key of potluck's.
@@ -62,7 +54,7 @@ impl ClientKey {
         let mut digits = Zeroizing::new([0; DIGITS]);
         HEXLOWER.encode_mut(&*self.0, &mut *digits);
         // One allocation of the full size: a growing text would leave copies of itself behind.
-        let mut text = String::with_capacity(PREFIX.len() + DIGITS + CHECKSUM_DIGITS);
+        let mut text = String::with_capacity(TEXT);
         text.push_str(PREFIX);
         text.extend(digits.iter().copied().map(char::from));
         text.extend(checksum_of(&*digits).iter().copied().map(char::from));
@@ -72,7 +64,7 @@ impl ClientKey {
     /// `ptl-…` and the last four characters, which are the checksum's: the most that is ever shown again.
     pub fn mask(&self) -> String {
         let text = self.text();
-        let tail = text.expose().get(PREFIX.len() + DIGITS + CHECKSUM_DIGITS - 4..).unwrap_or_default();
+        let tail = text.expose().get(TEXT - 4..).unwrap_or_default();
         format!("{PREFIX}…{tail}")
     }
 }
@@ -113,20 +105,38 @@ impl KeyHasher {
     pub fn hash(&self, key: &ClientKey) -> KeyHash {
         KeyHash(self.0.clone().chain_update(key.0.as_slice()).finalize().into_bytes().into())
     }
-
-    /// The same where it may be the key that was presented before.
-    pub fn hash_again(&self, key: &ClientKey, last: &mut LastKey) -> KeyHash {
-        match &last.0 {
-            Some((known, hash)) if known.words().ct_eq(&*key.words()).into() => *hash,
-            _ => last.0.insert((key.clone(), self.hash(key))).1,
-        }
-    }
 }
 
 /// The key that was presented last on a connection, with its hash: who keeps a connection presents the same one each time, and
 /// hashing it is most of what it takes to recognise somebody.
 #[derive(Debug, Default)]
-pub struct LastKey(Option<(ClientKey, KeyHash)>);
+pub struct LastKey(Option<(Words, KeyHash)>);
+
+/// A key's text by eights, the last of them filled up: a comparison in constant time takes its time for each piece.
+type Words = Zeroizing<[u64; TEXT.div_ceil(8)]>;
+
+fn words(text: &[u8]) -> Option<Words> {
+    let mut padded = Zeroizing::new([0; TEXT.next_multiple_of(8)]);
+    padded.get_mut(..text.len()).filter(|room| room.len() == TEXT)?.copy_from_slice(text);
+    let mut words = Words::default();
+    for (word, bytes) in words.iter_mut().zip(padded.as_chunks().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
+    Some(words)
+}
+
+impl LastKey {
+    /// The hash of the key with this text, if that is the one.
+    pub fn hash_of(&self, text: &[u8]) -> Option<KeyHash> {
+        let (last, hash) = self.0.as_ref()?;
+        bool::from(last.ct_eq(&*words(text)?)).then_some(*hash)
+    }
+
+    /// From now on it is this one.
+    pub fn remember(&mut self, key: &ClientKey, hash: KeyHash) {
+        self.0 = words(key.text().expose().as_bytes()).map(|words| (words, hash));
+    }
+}
 
 impl fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,11 +178,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_presented_before_has_its_own_hash_still() {
-        let (hasher, mut last) = (KeyHasher::new(&[1; 32]), LastKey::default());
-        let keys = [counting(), counting(), ClientKey::from_random([9; 32]), counting()];
-        for key in &keys {
-            assert_eq!(hasher.hash_again(key, &mut last), hasher.hash(key));
+    fn only_the_key_that_was_presented_last_is_known_again() {
+        let (one, other, mut last) = (counting(), ClientKey::from_random([9; 32]), LastKey::default());
+        let known = |last: &LastKey, key: &ClientKey| last.hash_of(key.text().expose().as_bytes());
+        assert_eq!(known(&last, &one), None);
+        for (key, stranger) in [(&one, &other), (&other, &one)] {
+            last.remember(key, KeyHasher::new(&[1; 32]).hash(key));
+            assert_eq!((known(&last, key), known(&last, stranger)), (Some(KeyHasher::new(&[1; 32]).hash(key)), None));
+        }
+        for text in [&KNOWN.as_bytes()[..], b"", &[0; TEXT + 1], &[0; TEXT]] {
+            assert_eq!(last.hash_of(text), None);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::key::ClientKey;
+use super::key::{ClientKey, KeyHash, LastKey};
 use super::token;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -18,6 +18,8 @@ pub enum Presented<'a> {
     Nothing,
     /// A well-formed client key.
     Key(ClientKey),
+    /// The client key that was presented last, by its hash.
+    Again(KeyHash),
     /// Something in the form of our tokens.
     Token(Token<'a>),
     /// A client key with a slip in it, or several credentials.
@@ -34,8 +36,8 @@ impl std::fmt::Debug for Token<'_> {
     }
 }
 
-/// Find what `headers` present.
-pub fn presented(headers: &HeaderMap) -> Presented<'_> {
+/// Find what `headers` present, after `last` on the same connection.
+pub fn presented<'a>(headers: &'a HeaderMap, last: &LastKey) -> Presented<'a> {
     let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
     let keys = headers.get_all(X_API_KEY).iter().map(|value| value.as_bytes().trim_ascii());
     let mut ours = bearers.chain(keys).filter(|text| ClientKey::is_claimed_by(text) || token::is_claimed_by(text));
@@ -46,6 +48,9 @@ pub fn presented(headers: &HeaderMap) -> Presented<'_> {
     }
     if !ClientKey::is_claimed_by(text) {
         return Presented::Token(Token(text));
+    }
+    if let Some(hash) = last.hash_of(text) {
+        return Presented::Again(hash);
     }
     ClientKey::parse(text).map_or(Presented::Malformed, Presented::Key)
 }
@@ -67,9 +72,9 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             headers.append(name, HeaderValue::from_str(value).expect("a value"));
         }
-        let found = match presented(&headers) {
+        let found = match presented(&headers, &LastKey::default()) {
             Presented::Nothing => "nothing",
-            Presented::Key(_) => "key",
+            Presented::Key(_) | Presented::Again(_) => "key",
             Presented::Token(_) => "token",
             Presented::Malformed => "malformed",
         };

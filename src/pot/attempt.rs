@@ -212,7 +212,8 @@ impl Attempt {
     /// What must be known of the attempt when this process dies.
     fn intent(&self) -> Intent {
         Intent {
-            at: self.at(),
+            // It is sent at once, or when a lease was drawn for it.
+            at: self.begun_at,
             request: self.call.request,
             attempt: self.number,
             key: self.chosen.key,

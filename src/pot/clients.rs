@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clients::{Client, ClientId, ClientKey, Keyring, LastKey, Rejection, SigningKey, Standing, Terms};
+use crate::clients::{Client, ClientId, ClientKey, KeyHash, Keyring, Rejection, SigningKey, Standing, Terms};
 use crate::clock::Timestamp;
 use crate::money::{PurseFigures, Spender, UserId};
 use crate::secret::SecretBytes;
@@ -206,14 +206,8 @@ impl Pot {
     }
 
     /// A rejection as it counts: the caller is told no more than that it is one.
-    pub(super) fn member_of(
-        &self,
-        key: &ClientKey,
-        last: &mut LastKey,
-        now: Timestamp,
-    ) -> Result<Arc<Member>, Rejection> {
-        let hash = self.clients.hasher.hash_again(key, last);
-        let member = self.clients.book.load().find(&hash).cloned().ok_or(Rejection::Unknown)?;
+    pub(super) fn member_of(&self, hash: &KeyHash, now: Timestamp) -> Result<Arc<Member>, Rejection> {
+        let member = self.clients.book.load().find(hash).cloned().ok_or(Rejection::Unknown)?;
         member.active(now)
     }
 }

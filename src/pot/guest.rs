@@ -183,12 +183,16 @@ impl Pot {
         from: Option<IpAddr>,
     ) -> Result<Guest, Turned> {
         let now = self.clock.now();
-        let found = match presented(headers) {
+        let member = |hash| self.member_of(&hash, now).map(|member| Guest { member: Some(member), user: None });
+        let found = match presented(headers, last) {
             Presented::Nothing if mode == ClientsMode::Open => return Ok(Guest::ANONYMOUS),
             Presented::Nothing => Err(Rejection::Missing),
             Presented::Malformed => Err(Rejection::Malformed),
+            Presented::Again(hash) => member(hash),
             Presented::Key(key) => {
-                self.member_of(&key, last, now).map(|member| Guest { member: Some(member), user: None })
+                let hash = self.clients.hasher.hash(&key);
+                last.remember(&key, hash);
+                member(hash)
             }
             Presented::Token(token) => {
                 self.clients.keyring.load().verify(token, now).and_then(|claims| self.guest_of(claims, now))
@@ -236,9 +240,8 @@ impl Pot {
     ) -> Result<Issued, NotIssued> {
         let TokenTerms { life, users_max } = terms;
         let now = self.clock.now();
-        let found = ClientKey::parse(key)
-            .ok_or(Rejection::Malformed)
-            .and_then(|key| self.member_of(&key, &mut LastKey::default(), now));
+        let hash = ClientKey::parse(key).map(|key| self.clients.hasher.hash(&key));
+        let found = hash.ok_or(Rejection::Malformed).and_then(|hash| self.member_of(&hash, now));
         let member = found.map_err(|why| self.turned(why, from, now))?;
         let user = match user {
             Some(name) => Some(self.number(member.client.id, name, users_max).await?),

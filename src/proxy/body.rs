@@ -101,7 +101,7 @@ pub async fn read(
         && let Some(chunk) = session.read_request_body().await.map_err(|error| read_fault(&error))?
     {
         gathered.push(chunk, limits.bytes, budget)?;
-        if too_slow(started, gathered.len(), limits) {
+        if !session.is_body_done() && too_slow(started, gathered.len(), limits) {
             return Err(BodyFault::Slow);
         }
     }
