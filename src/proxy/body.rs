@@ -16,8 +16,10 @@ use super::wire;
 
 /// Granularity of the budget in bytes: a semaphore counts in 32 bits.
 const PAGE: usize = 4096;
-/// How much is set aside at most on the word of a `Content-Length` alone.
+/// How much is set aside at most on the word of a `Content-Length` alone...
 const TRUSTED_ALLOCATION: usize = 1024 * 1024;
+/// ...or so many times what has come: growing copies all of that.
+const TRUSTED_TIMES: usize = 16;
 
 /// Bounds on one body.
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +157,12 @@ impl Gathered {
             self.first = chunk;
             return Ok(());
         }
+        if self.joined.capacity() < length {
+            let trusted = length.saturating_mul(TRUSTED_TIMES).max(TRUSTED_ALLOCATION);
+            let room = self.announced.min(trusted).max(length);
+            self.joined.reserve(room - self.joined.len());
+        }
         if self.joined.is_empty() {
-            self.joined.reserve(self.announced.min(TRUSTED_ALLOCATION).max(length));
             let first = std::mem::take(&mut self.first);
             self.joined.extend_from_slice(&first);
         }
@@ -204,6 +210,25 @@ mod tests {
         assert_eq!(budget.free(), PAGE);
         drop(body);
         assert_eq!(budget.free(), 2 * PAGE);
+    }
+
+    #[test]
+    fn an_announced_body_grows_in_few_steps_and_never_far_beyond_what_has_come() {
+        static CHUNK: [u8; 64 * 1024] = [7; 64 * 1024];
+        for (announced, steps) in [(1 << 20, 1), ((1 << 20) + 60, 1), (100 << 20, 3)] {
+            let budget = BodyBudget::new(256 << 20);
+            let mut gathered = Gathered::new(Some(announced));
+            let mut rooms = std::collections::BTreeSet::new();
+            while gathered.len() < announced {
+                let chunk = &CHUNK[..CHUNK.len().min(announced - gathered.len())];
+                gathered.push(Bytes::from_static(chunk), announced, &budget).expect("fits");
+                let room = gathered.joined.capacity();
+                assert!(room <= gathered.len() * TRUSTED_TIMES, "{room} for {}", gathered.len());
+                rooms.insert(room);
+            }
+            rooms.remove(&0);
+            assert_eq!(rooms.len(), steps, "{announced}: {rooms:?}");
+        }
     }
 
     #[test]
