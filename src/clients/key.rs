@@ -186,7 +186,7 @@ mod tests {
             last.remember(key, KeyHasher::new(&[1; 32]).hash(key));
             assert_eq!((known(&last, key), known(&last, stranger)), (Some(KeyHasher::new(&[1; 32]).hash(key)), None));
         }
-        for text in [&KNOWN.as_bytes()[..], b"", &[0; TEXT + 1], &[0; TEXT]] {
+        for text in [KNOWN.as_bytes(), b"", &[0; TEXT + 1], &[0; TEXT]] {
             assert_eq!(last.hash_of(text), None);
         }
     }

@@ -7,6 +7,8 @@ mod account;
 mod attempt;
 mod booking;
 mod books;
+mod card;
+mod choosing;
 mod clients;
 mod donate;
 mod guest;
@@ -21,6 +23,7 @@ mod seat;
 mod tab;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod view;
 mod waiting;
 
@@ -39,6 +42,7 @@ use waiting::Waiting;
 
 pub use account::Account;
 pub use attempt::{Attempt, Begun, Call, Progress};
+pub use card::Card;
 pub use clients::{ClientError, ClientView};
 pub use guest::{Guest, Issued, NotIssued, Revocation, TokenTerms, Turned};
 pub use prices::{Expected, Known, Prices};
@@ -53,55 +57,13 @@ pub use waiting::Place;
 
 use crate::clients::line::Bounds;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::money::UsageCheck;
 use crate::origin::Origin;
-use crate::pool::{
-    AccountId, AtLast, Choice, Chosen, Effect, Evidence, Health, KeyId, Lane, Policy, Pool, Rotation, Want,
-};
-use crate::secret::Fingerprint;
+use crate::pool::{Health, KeyId, Policy, Pool, Rotation};
 use crate::store::{Loaded, NewKey, Store, StoredKey};
 use crate::telemetry::Metrics;
-use crate::upstream::Verdict;
 
 /// How long the successor of this process waits for changes that are under way. The first look at a donated key takes longest.
 const CHANGES_END: Duration = Duration::from_secs(5);
-
-/// What donors said about a key, and what is under way on it.
-#[derive(Debug)]
-pub struct Card {
-    /// The mask shown instead of the key.
-    pub masked: String,
-    /// SHA-256 of the key.
-    pub fingerprint: Fingerprint,
-    /// A name for the key.
-    pub label: Option<String>,
-    /// Who gave it, by the operator's own numbering.
-    pub donor_id: Option<String>,
-    /// Who gave it, by name.
-    pub donor_name: Option<String>,
-    /// Since when it is in the pool.
-    pub added_at: Timestamp,
-    /// The last comparison of the key's own usage with the ledger.
-    check: Mutex<Option<UsageCheck>>,
-    /// Draws of the key's headroom, one after the other: what is missing is only known when the one before is granted.
-    drawing: tokio::sync::Mutex<()>,
-    /// When attempts on it ended last.
-    ends: Ends,
-    /// When it was asked about because its usage was never compared.
-    asked: Asked,
-    /// The store knows that this process uses it without holds.
-    used_unbounded: AtomicBool,
-    /// The health that the log told last, by its place in [`Health::ALL`].
-    told: AtomicUsize,
-}
-
-impl Card {
-    /// Whether this health is news to the log; from now on it is not.
-    fn tell(&self, health: Health) -> bool {
-        let place = Health::ALL.iter().position(|h| *h == health).unwrap_or_default();
-        self.told.swap(place, Ordering::Relaxed) != place
-    }
-}
 
 /// The shared state of one potluck.
 #[derive(Debug)]
@@ -277,153 +239,9 @@ impl Pot {
         self.salt
     }
 
-    /// Choose a key.
-    pub fn choose(&self, want: &Want<'_>) -> Choice {
-        self.pool().choose(want, self.clock.now(), rand::random())
-    }
-
-    /// Whether a key that could serve such a request is out of reach only because its trial is running.
-    pub fn on_trial(&self, want: &Want<'_>) -> bool {
-        self.pool().on_trial(want, self.clock.now())
-    }
-
-    /// Choose a key for a request that has waited for a verdict as long as it may.
-    pub fn choose_at_last(&self, want: &Want<'_>) -> AtLast {
-        self.pool().choose_at_last(want, self.clock.now(), rand::random())
-    }
-
-    /// When the first key that could serve such a request is back, as far as that is known.
-    pub fn due_back(&self, lane: Lane, model: Option<&str>) -> Option<Timestamp> {
-        self.pool().due_back(lane, model, self.clock.now())
-    }
-
-    /// A certain key, whatever its health, while it is in the pool: for jobs and generations that belong to it.
-    pub fn pinned(&self, key: KeyId) -> Option<Chosen> {
-        self.pool().pinned(key)
-    }
-
-    /// Keys whose donors limit what may be spent.
-    pub fn strict_keys(&self) -> Vec<KeyId> {
-        self.pool().keys(self.clock.now()).filter(|key| key.limits.are_strict()).map(|key| key.id).collect()
-    }
-
-    /// Begin an attempt. Room in the ledger is taken before it is made: what cannot be booked is not spent.
-    pub fn attempt(self: &Arc<Self>, call: &Arc<Call>, chosen: Chosen, number: u16) -> Begun {
-        if self.card(chosen.key).is_none() {
-            return Begun::KeyLeft;
-        }
-        let slot = match chosen.hold {
-            Some(_) => self.store.slot_of_strict(),
-            None => self.store.slot(),
-        };
-        let Some(slot) = slot else {
-            self.unsent(&chosen);
-            return Begun::LedgerFull;
-        };
-        Begun::Attempt(Box::new(Attempt::new(Arc::clone(self), Arc::clone(call), chosen, number, slot)))
-    }
-
-    /// Apply what an answer says about a key.
-    pub fn blame(&self, key: KeyId, verdict: &Verdict) {
-        let reason = verdict.reason;
-        if reason.alarm() {
-            self.metrics.alarm(reason.name());
-            tracing::error!(key = %key, reason = reason.name(), "upstream answer needs the operator's attention");
-        }
-        if verdict.effect == Effect::None {
-            // A trial that says nothing about the key is over all the same: the next request tries.
-            self.trial_over(key);
-            return;
-        }
-        let now = self.clock.now();
-        let mut pool = self.pool();
-        let rested = pool.resting_until(now).is_some();
-        let changed = pool.apply(key, &verdict.effect, now, rand::random());
-        let silenced = !rested && pool.resting_until(now).is_some();
-        drop(pool);
-        if silenced && !reason.alarm() {
-            self.metrics.alarm("everyone_limited");
-            tracing::error!(
-                reason = reason.name(),
-                "most accounts in use are turned away at once: nobody is asked for a while"
-            );
-        }
-        self.freed();
-        self.saved(&changed, reason.name());
-        self.probe_wanted.notify_one();
-    }
-
-    /// A probe, begun at `asked_at`, found something out. What is older than the key's present state is not listened to.
-    pub fn evidence(&self, key: KeyId, evidence: &Evidence, asked_at: Timestamp) {
-        let now = self.clock.now();
-        let mut pool = self.pool();
-        if pool.state(key).is_none_or(|state| state.since > asked_at) {
-            return;
-        }
-        let changed = pool.evidence(key, evidence, now, rand::random());
-        drop(pool);
-        self.freed();
-        self.saved(&changed, "evidence");
-    }
-
-    /// A key belongs to this account.
-    pub fn assign_account(&self, key: KeyId, account: AccountId) {
-        self.pool().assign_account(key, account);
-    }
-
-    /// Keys to ask about now, at most `limit`.
-    pub fn due_probes(&self, limit: usize) -> Vec<KeyId> {
-        let now = self.clock.now();
-        let mut pool = self.pool();
-        let turned = pool.tick(now);
-        let due = pool.due_probes(now, limit, rand::random());
-        let behind = if pool.was_set_back() { pool.keys_with_purse() } else { Vec::new() };
-        drop(pool);
-        self.out_of_step(behind);
-        if !turned.is_empty() {
-            self.freed();
-        }
-        self.saved(&turned, "timer");
-        due
-    }
-
-    /// Wakes when a key should be asked about soon.
-    pub fn probe_wanted(&self) -> &Notify {
-        &self.probe_wanted
-    }
-
     /// Wakes when a cost is to be looked up.
     pub fn settle_wanted(&self) -> &Notify {
         &self.settle_wanted
-    }
-
-    fn key_succeeded(&self, key: KeyId) {
-        let now = self.clock.now();
-        if self.pool().succeeded(key, now) {
-            self.freed();
-            self.saved(&[key], "success");
-        }
-    }
-
-    fn trial_over(&self, key: KeyId) {
-        self.pool().trial_over(key);
-        self.freed();
-    }
-
-    /// Make changed states durable, and tell the operator. Never waits.
-    fn saved(&self, changed: &[KeyId], reason: &'static str) {
-        for key in changed {
-            // Handed over under the pool's lock, so that of two states the later one is also the last to be stored.
-            let pool = self.pool();
-            let Some(state) = pool.state(*key).cloned() else { continue };
-            self.store.save_state(*key, state.clone());
-            drop(pool);
-            // A balance or a probe's time is news for the store, not for the operator.
-            if self.card(*key).is_some_and(|card| card.tell(state.health)) {
-                let until = state.until.map(|t| t.to_string());
-                tracing::info!(key = %key, state = state.health.name(), until, reason, "key state changed");
-            }
-        }
     }
 
     /// A client request begins; it is under way until the value is dropped.
