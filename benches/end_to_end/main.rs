@@ -59,9 +59,12 @@ fn main() {
 
 fn report(proxies: &[&Proxy], results: &[Vec<Load>], unit: &str) {
     let figure = |loads: &[Load], of: fn(&Load) -> f64| spread(loads.iter().map(of).collect());
-    let (base_cpu, base_rate) = (figure(&results[0], Load::cpu_us).0, figure(&results[0], Load::rate).0);
+    // Neighbours in time, so that a machine that drifts does not matter.
+    let against_plain = |loads: &[Load], of: fn(&Load) -> f64| {
+        spread(results[0].iter().zip(loads).map(|(plain, load)| of(load) / of(plain)).collect())
+    };
     println!(
-        "  {:<8} {:>22} {:>26} {:>12} {:>12} {:>8}",
+        "  {:<8} {:>22} {:>26} {:>12} {:>12} {:>22}",
         "",
         "per second",
         format!("CPU-µs per {unit}"),
@@ -72,15 +75,16 @@ fn report(proxies: &[&Proxy], results: &[Vec<Load>], unit: &str) {
     for (proxy, loads) in proxies.iter().zip(results) {
         let (rate, rate_min, rate_max) = figure(loads, Load::rate);
         let (cpu, cpu_min, cpu_max) = figure(loads, Load::cpu_us);
+        let ratio = against_plain(loads, Load::cpu_us);
         println!(
-            "  {:<8} {:>22} {:>26} {:>12.0} {:>12.0} {:>8.2}   rate × {:.2}",
+            "  {:<8} {:>22} {:>26} {:>12.0} {:>12.0} {:>22}   rate × {:.2}",
             proxy.name,
             format!("{rate:.0} ({rate_min:.0}–{rate_max:.0})"),
             format!("{cpu:.1} ({cpu_min:.1}–{cpu_max:.1})"),
             figure(loads, |l| l.p50_us).0,
             figure(loads, |l| l.p99_us).0,
-            cpu / base_cpu,
-            rate / base_rate,
+            format!("{:.2} ({:.2}–{:.2})", ratio.0, ratio.1, ratio.2),
+            against_plain(loads, Load::rate).0,
         );
     }
 }

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use proptest::prelude::*;
+
 use super::*;
 use Endpoint::{ChatCompletions, Embeddings, Images, Messages, Responses, Transcriptions, Videos};
 
@@ -306,4 +308,16 @@ fn different_openings_are_different_conversations() {
     assert_eq!(facts(ChatCompletions, r#"{"messages":[{"role":"system","content":"hi"}]}"#).conversation, None);
     assert_eq!(facts(ChatCompletions, r#"{"messages":["hi"]}"#).conversation, None);
     assert_eq!(facts(Embeddings, r#"{"input":"hi"}"#).conversation, None);
+}
+
+proptest! {
+    #[test]
+    fn a_string_is_read_as_serde_reads_it(text in "(\\PC|[\"\\\\\n\u{1}]){0,20}", number: i32) {
+        for value in [serde_json::json!(text), serde_json::json!(number), serde_json::json!([text]), serde_json::json!(null)] {
+            let json = value.to_string();
+            let raw: &RawValue = serde_json::from_str(&json).expect("JSON");
+            let read = string(Some(raw));
+            prop_assert_eq!(read.as_deref(), value.as_str(), "{}", json);
+        }
+    }
 }
