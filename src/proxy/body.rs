@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
+use pingora_timeout::timeout;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{Clock, Tick};
@@ -18,8 +19,10 @@ use super::wire;
 const PAGE: usize = 4096;
 /// How much is set aside at most on the word of a `Content-Length` alone...
 const TRUSTED_ALLOCATION: usize = 1024 * 1024;
-/// ...or so many times what has come: growing copies all of that.
+/// ...or so many times what has come, as growing copies all of that...
 const TRUSTED_TIMES: usize = 32;
+/// ...but never more that has not come than so much, or as much as has.
+const TRUSTED_AHEAD: usize = 16 * 1024 * 1024;
 
 /// Bounds on one body.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +103,7 @@ pub async fn read(
     session.set_read_timeout(Some(limits.silence));
     let mut gathered = Gathered::new(announced);
     while !session.is_body_done()
-        && let Some(chunk) = session.read_request_body().await.map_err(|error| read_fault(&error))?
+        && let Some(chunk) = next_chunk(session, limits.silence).await?
     {
         gathered.push(chunk, limits.bytes, budget)?;
         if !session.is_body_done() && too_slow(started, gathered.len(), limits) {
@@ -111,6 +114,16 @@ pub async fn read(
         return Err(BodyFault::Broken);
     }
     Ok(gathered.finish())
+}
+
+/// The next bytes. Pingora has a deadline of its own for HTTP/1 only.
+async fn next_chunk(session: &mut ServerSession, silence: Duration) -> Result<Option<Bytes>, BodyFault> {
+    let read = if session.is_http2() {
+        timeout(silence, session.read_request_body()).await.map_err(|_| BodyFault::Slow)?
+    } else {
+        session.read_request_body().await
+    };
+    read.map_err(|error| read_fault(&error))
 }
 
 fn read_fault(error: &pingora::Error) -> BodyFault {
@@ -158,7 +171,8 @@ impl Gathered {
             return Ok(());
         }
         if self.joined.capacity() < length {
-            let trusted = length.saturating_mul(TRUSTED_TIMES).max(TRUSTED_ALLOCATION);
+            let most = length.saturating_add(TRUSTED_AHEAD.max(length));
+            let trusted = length.saturating_mul(TRUSTED_TIMES).min(most).max(TRUSTED_ALLOCATION);
             let room = self.announced.min(trusted).max(length);
             self.joined.reserve(room - self.joined.len());
         }
@@ -217,7 +231,7 @@ mod tests {
         static CHUNK: [u8; 64 * 1024] = [7; 64 * 1024];
         // As Pingora reads them: what came with the head, what else came with that, and then as much as there is room for.
         let sizes = || [3_900, 61_440].into_iter().chain(std::iter::repeat(CHUNK.len()));
-        for (announced, steps) in [(1 << 20, 1), ((1 << 20) + 60, 1), (100 << 20, 3)] {
+        for (announced, steps) in [(1 << 20, 1), ((1 << 20) + 60, 1), (100 << 20, 5)] {
             let budget = BodyBudget::new(256 << 20);
             let mut gathered = Gathered::new(Some(announced));
             let mut rooms = std::collections::BTreeSet::new();
@@ -228,7 +242,8 @@ mod tests {
                 }
                 gathered.push(Bytes::from_static(chunk), announced, &budget).expect("fits");
                 let room = gathered.joined.capacity();
-                assert!(room <= gathered.len() * TRUSTED_TIMES, "{room} for {}", gathered.len());
+                let most = (gathered.len() * TRUSTED_TIMES).min(gathered.len() + TRUSTED_AHEAD.max(gathered.len()));
+                assert!(room <= most, "{room} for {}", gathered.len());
                 rooms.insert(room);
             }
             rooms.remove(&0);

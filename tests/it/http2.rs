@@ -85,3 +85,14 @@ async fn lists_and_heads_are_the_same() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     house.assert_books_balance().await;
 }
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_not_waited_for() {
+    let house = House::new(1, "[proxy]\nhttp2 = true\nbody_timeout_ms = 100\n").await;
+    let mut client = connect(&house).await.ready().await.expect("ready");
+    let request = Request::builder().method("POST").uri("http://potluck/v1/chat/completions").body(());
+    let (answer, mut sending) = client.send_request(request.expect("a request"), false).expect("sent");
+    sending.send_data(Bytes::from_static(b"{"), false).expect("sent");
+    assert_eq!(answer.await.expect("an answer").status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(house.went_up().is_empty(), "nothing of it went up");
+}
