@@ -65,7 +65,7 @@ impl Idle {
             let last = kept.remove(last)?;
             drop(kept);
             let now = self.clock.tick();
-            if let Some(Kept { stream, route, .. }) = last.usable(now, self.time) {
+            if let Ok(Kept { stream, route, .. }) = last.usable(now, self.time) {
                 return Some((stream, route));
             }
         }
@@ -78,22 +78,23 @@ impl Idle {
         let before = std::mem::take(&mut *kept);
         let (mut rest, mut gone) = (VecDeque::with_capacity(before.len()), Vec::new());
         for connection in before {
-            if !serves(&connection.route) {
-                gone.push(connection);
-            } else if let Some(connection) = connection.usable(now, self.time) {
-                rest.push_back(connection);
+            let serves = serves(&connection.route);
+            match connection.usable(now, self.time) {
+                Ok(connection) if serves => rest.push_back(connection),
+                Ok(connection) | Err(connection) => gone.push(connection),
             }
         }
         *kept = rest;
         drop(kept);
+        // Closing is not for under the lock here either.
         drop(gone);
     }
 }
 
 impl Kept {
-    /// This connection, unless it is old, or was closed, or something has come that nobody asked for.
-    fn usable(mut self, now: Tick, time: Duration) -> Option<Self> {
-        (now.since(self.since) < time && is_quiet(&mut self.stream)).then_some(self)
+    /// This connection; as an error where it is old, or was closed, or something has come that nobody asked for.
+    fn usable(mut self, now: Tick, time: Duration) -> Result<Self, Self> {
+        if now.since(self.since) < time && is_quiet(&mut self.stream) { Ok(self) } else { Err(self) }
     }
 }
 

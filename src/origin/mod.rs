@@ -154,6 +154,13 @@ impl Origin {
         }
     }
 
+    /// An exchange failed before anything of an answer came. Its address may be dead: kept connections to it are not used
+    /// again.
+    pub fn distrust(&self, session: &OriginSession) {
+        let failed = session.route.address();
+        self.idle.sweep(|route| route.address() != failed);
+    }
+
     /// What the `Host` header of a request to the upstream says.
     pub fn host_header(&self) -> HeaderValue {
         self.host_header.clone()

@@ -212,8 +212,7 @@ impl Attempt {
     /// What must be known of the attempt when this process dies.
     fn intent(&self) -> Intent {
         Intent {
-            // It is sent at once, or when a lease was drawn for it.
-            at: self.begun_at,
+            at: self.at(),
             request: self.call.request,
             attempt: self.number,
             key: self.chosen.key,

@@ -14,6 +14,7 @@ use pingora::server::ShutdownWatch;
 use pingora_timeout::timeout;
 
 use crate::clients::LastKey;
+use crate::clock::Tick;
 use crate::config::Config;
 use crate::pot::Pot;
 use crate::telemetry::RequestOutcome;
@@ -64,10 +65,11 @@ impl ServerApp for Door {
             return None;
         };
         let mut stream = Wire::wrap(stream);
-        if self.proxy.options.h2c && self.proxy.speaks_http2(&mut stream).await? {
+        let opened = self.proxy.pot.clock().tick();
+        if self.proxy.options.h2c && self.proxy.speaks_http2(&mut stream, shutdown.clone()).await? {
             return self.proxy.process_new(stream, shutdown).await;
         }
-        self.proxy.converse(stream, shutdown.clone()).await;
+        self.proxy.converse(stream, opened, shutdown.clone()).await;
         None
     }
 }
@@ -104,18 +106,22 @@ impl HttpServerApp for Proxy {
 
 impl Proxy {
     /// Whether the connection begins as one of HTTP/2 does; `None` when its client does not say.
-    async fn speaks_http2(&self, stream: &mut Stream) -> Option<bool> {
+    async fn speaks_http2(&self, stream: &mut Stream, mut shutdown: ShutdownWatch) -> Option<bool> {
         let mut begin = [0; H2_PREFACE.len()];
-        let seen = timeout(self.limits.head_timeout, stream.try_peek(&mut begin)).await.ok()?.ok()?;
+        let seen = tokio::select! {
+            biased;
+            seen = timeout(self.limits.head_timeout, stream.try_peek(&mut begin)) => seen.ok()?.ok()?,
+            () = last_head(&mut shutdown) => return None,
+        };
         Some(seen && begin == *H2_PREFACE)
     }
 
     /// Serve the requests of an HTTP/1 connection. Pingora's own loop makes a box for each of them, and what a request needs
     /// is so much that making and filling it takes longer than reading its head.
-    async fn converse(&self, stream: Stream, mut shutdown: ShutdownWatch) -> Option<()> {
+    async fn converse(&self, stream: Stream, opened: Tick, mut shutdown: ShutdownWatch) -> Option<()> {
         let mut session = ServerSession::new_http1(stream);
         let mut last = LastKey::default();
-        let mut deadline = Head::First(self.limits.head_timeout);
+        let mut deadline = Head::First(self.limits.head_timeout.saturating_sub(opened.elapsed()));
         loop {
             // Pingora's deadline is for each read, and would be a timer more.
             session.set_keepalive(Some(0));
@@ -150,9 +156,9 @@ impl Proxy {
     async fn await_head(&self, session: &mut ServerSession, head: Head, shutdown: &mut ShutdownWatch) -> Option<()> {
         wire::head_begins(session);
         let closing = async {
-            drop(shutdown.wait_for(|down| *down).await);
-            if matches!(head, Head::First(_)) {
-                tokio::time::sleep(LAST_HEAD).await;
+            match head {
+                Head::First(_) => last_head(shutdown).await,
+                Head::Next(_) => drop(shutdown.wait_for(|down| *down).await),
             }
         };
         let (Head::First(deadline) | Head::Next(deadline)) = head;
@@ -189,6 +195,12 @@ impl Proxy {
             drop(timeout(self.limits.write_timeout, session.shutdown()).await);
         }
     }
+}
+
+/// Returns when a connection that has shown no request by now will not be waited for any longer.
+async fn last_head(shutdown: &mut ShutdownWatch) {
+    drop(shutdown.wait_for(|down| *down).await);
+    tokio::time::sleep(LAST_HEAD).await;
 }
 
 /// Which head of a connection is waited for, and how long at most.

@@ -188,6 +188,7 @@ async fn exchange(
     // A server that refuses early may close its reading side; its answer is worth more than our write error.
     upstream.request_whole = send(&mut upstream, head, outgoing.body, last).await.unwrap_or(false);
     if let Err(error) = receive_head(&mut upstream).await {
+        proxy.pot.origin().distrust(&upstream);
         return Tried::Failed(failure(&error));
     }
     let Some(head) = upstream.http.response_header() else { return Tried::Failed(Failure::Broken) };
