@@ -293,9 +293,11 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound");
         let addresses = addresses("http://localhost", &[&[good, closed], &[good, closed]]);
         addresses.ensure().await.expect("resolved");
-        assert!(picks(&addresses, &[], 2).contains(&closed));
+        assert!(picks(&addresses, &[], 2).contains(&closed) && addresses.serves(&closed));
         addresses.refresh().await;
         assert_eq!(picks(&addresses, &[], 4), [good; 4]);
+        let elsewhere = SocketAddr::from(([127, 0, 0, 9], 1));
+        assert_eq!([good, closed, elsewhere].map(|address| addresses.serves(&address)), [true, false, false]);
         // Better a bad address than none.
         assert_eq!(picks(&addresses, &[good], 1), [closed]);
     }

@@ -197,8 +197,8 @@ impl Origin {
         GenBackgroundService::new("upstream connections".to_owned(), Arc::new(upkeep))
     }
 
-    /// Whatever its address: all of them are the same upstream, and connections to one that does not serve any more are
-    /// swept.
+    /// A kept connection, whatever its address: all of them are the same upstream, and connections to one that does not serve
+    /// any more are swept.
     fn kept(&self, purpose: Purpose) -> Option<OriginSession> {
         let (stream, route) = self.idle.take(purpose)?;
         let http = HttpSession::H1(Http1Session::new_with_options(stream, &route));

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use pingora::http::RequestHeader;
+
 use super::*;
 use crate::config::{BaseUrl, Config};
 use crate::secret::Credential;
@@ -119,6 +121,27 @@ async fn connections_are_kept_and_a_closed_one_is_replaced_once() {
     origin.ask("/first", None).await.expect("an answer");
     origin.ask("/second", None).await.expect("an answer, on a fresh connection");
     assert_eq!(connections(&seen), [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn what_leads_to_an_address_that_failed_is_not_used_again() {
+    let (port, seen) = serve(|_, _| Some(OK)).await;
+    let origin = Origin::new(&settings(port)).expect("good settings");
+    let kept = async |reuse| origin.connect_for(Purpose::Question, reuse).await.expect("a connection");
+    for mut session in [kept(false).await, kept(false).await] {
+        let question = RequestHeader::build("GET", b"/", None).expect("a request");
+        session.http.write_request_header(Box::new(question)).await.expect("sent");
+        session.http.finish_request_body().await.expect("sent");
+        session.request_whole = true;
+        session.http.read_response_header().await.expect("an answer");
+        while session.http.read_response_body().await.expect("a body").is_some() {}
+        origin.release(session).await;
+    }
+    assert_eq!(connections(&seen).len(), 2);
+    let failed = kept(true).await;
+    assert!(failed.reused);
+    origin.distrust(&failed);
+    assert!(!kept(true).await.reused, "the other one was not used");
 }
 
 #[tokio::test]

@@ -155,6 +155,26 @@ async fn users_are_numbered_once_and_there_are_so_many() {
 }
 
 #[tokio::test]
+async fn who_is_known_again_on_a_connection_is_let_in_no_longer_than_anybody() {
+    let house = House::new();
+    let (ann, one) = house.add(named("ann")).await;
+    let (bob, two) = house.add(Terms { expires_at: Some(NOON.after(DAY)), ..named("bob") }).await;
+    let mut last = LastKey::default();
+    let mut client = |key: &Secret| {
+        let guest = house.pot.let_in(&bearer(key.expose()), &mut last, ClientsMode::Required, None);
+        guest.map(|guest| guest.client())
+    };
+    for (key, id) in [(&ann, one), (&ann, one), (&bob, two), (&ann, one), (&bob, two), (&bob, two)] {
+        assert_eq!(client(key), Ok(Some(id)));
+    }
+    house.clock.set(NOON.after(DAY));
+    assert_eq!(client(&bob), Err(Turned::Away(Rejection::Expired)));
+    assert_eq!(client(&ann), Ok(Some(one)));
+    house.pot.revoke_client(one).await.expect("revoked");
+    assert_eq!(client(&ann), Err(Turned::Away(Rejection::Unknown)));
+}
+
+#[tokio::test]
 async fn where_everybody_is_let_in_a_key_must_still_be_right() {
     let house = House::new();
     let (key, id) = house.add(named("ann")).await;
