@@ -42,6 +42,14 @@ impl Count {
         let left = self.clear_at.saturating_sub(now).max(0);
         u32::try_from(left.div_euclid(FORGET_MS) + i64::from(left % FORGET_MS > 0)).unwrap_or(u32::MAX)
     }
+
+    fn wait(self, now: i64) -> Option<u64> {
+        if self.wrong(now) < FREE {
+            return None;
+        }
+        let until_one_free = self.clear_at - i64::from(FREE - 1) * FORGET_MS - now;
+        Some(u64::try_from(until_one_free).unwrap_or(0).div_ceil(1000).max(1))
+    }
 }
 
 /// What a wrong credential led to.
@@ -51,6 +59,11 @@ pub(crate) enum Guessed {
     Few,
     /// It was the one too many: the address has to wait from now on.
     TooMany,
+    /// The address had to wait already, and it was not even counted.
+    Early {
+        /// When another try will be listened to, in seconds.
+        retry_after_s: u64,
+    },
 }
 
 impl Guesses {
@@ -64,11 +77,7 @@ impl Guesses {
         if wrong == 0 {
             counts.remove(&slot);
         }
-        if wrong < FREE {
-            return None;
-        }
-        let until_one_free = count.clear_at - i64::from(FREE - 1) * FORGET_MS - now;
-        Some(u64::try_from(until_one_free).unwrap_or(0).div_ceil(1000).max(1))
+        count.wait(now)
     }
 
     /// Addresses that are remembered.
@@ -77,7 +86,8 @@ impl Guesses {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).by_address.len()
     }
 
-    /// A wrong credential came from this address.
+    /// A wrong credential came from this address. Looked at and counted in one step: of many that come at once no more are
+    /// listened to than are free.
     pub(crate) fn wrong(&self, address: Option<IpAddr>, now: Timestamp) -> Guessed {
         let now = now.as_millis();
         let Counts { by_address: counts, sweep_at } = &mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +97,9 @@ impl Guesses {
         }
         let slot = slot(counts, address);
         let count = counts.entry(slot).or_insert(Count { clear_at: now });
+        if let Some(retry_after_s) = count.wait(now) {
+            return Guessed::Early { retry_after_s };
+        }
         count.clear_at = count.clear_at.max(now).saturating_add(FORGET_MS);
         if count.wrong(now) == FREE { Guessed::TooMany } else { Guessed::Few }
     }
@@ -123,6 +136,7 @@ mod tests {
         }
         assert_eq!(guesses.wrong(here(1), at(0)), Guessed::TooMany, "the alarm rings once");
         assert_eq!(guesses.wait(here(1), at(0)), Some(6));
+        assert_eq!(guesses.wrong(here(1), at(0)), Guessed::Early { retry_after_s: 6 }, "nor is it made to wait longer");
         assert_eq!(guesses.wait(here(1), at(5_999)), Some(1));
         assert_eq!(guesses.wait(here(2), at(0)), None);
         assert_eq!(guesses.wait(None, at(0)), None);

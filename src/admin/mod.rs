@@ -120,13 +120,15 @@ impl Desk {
         match guard::check_token(token, call.headers()) {
             Brought::Right => Ok(()),
             Brought::None => Err(Refused::Token),
-            Brought::Wrong => {
-                if self.guesses.wrong(caller, now) == Guessed::TooMany {
+            Brought::Wrong => match self.guesses.wrong(caller, now) {
+                Guessed::Early { retry_after_s } => Err(Refused::Guessing { retry_after_s }),
+                Guessed::TooMany => {
                     self.pot.metrics().alarm("admin_token_guessing");
                     tracing::error!(caller = ?caller, "somebody tries wrong admin tokens");
+                    Err(Refused::Token)
                 }
-                Err(Refused::Token)
-            }
+                Guessed::Few => Err(Refused::Token),
+            },
         }
     }
 }

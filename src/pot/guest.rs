@@ -215,13 +215,16 @@ impl Pot {
             self.refused_to(None, why.into());
             return Turned::Away(why);
         }
-        if let Some(retry_after_s) = self.clients.guesses.wait(from, now) {
-            self.refused_to(None, ClientRefusal::Guessing);
-            return Turned::Guessing { retry_after_s };
-        }
-        if self.clients.guesses.wrong(from, now) == Guessed::TooMany {
-            self.metrics.alarm("client_key_guessing");
-            tracing::warn!(address = ?from, "many wrong client keys or tokens from one address");
+        match self.clients.guesses.wrong(from, now) {
+            Guessed::Early { retry_after_s } => {
+                self.refused_to(None, ClientRefusal::Guessing);
+                return Turned::Guessing { retry_after_s };
+            }
+            Guessed::TooMany => {
+                self.metrics.alarm("client_key_guessing");
+                tracing::warn!(address = ?from, "many wrong client keys or tokens from one address");
+            }
+            Guessed::Few => {}
         }
         self.refused_to(None, why.into());
         Turned::Away(why)
