@@ -97,6 +97,8 @@ async fn request(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, connection:
         return Ok(Next::Close);
     }
     let body = wire.body(head).await?;
+    // Who sees it in the log may release it at once.
+    let released = shared.until_released();
     let number = note(shared, head, connection, &body);
     let Some(api) = api else { return dispatch(shared, head).send(shared, wire, number).await };
     let mut prepared = match inference::prepare(shared, head, api, &body) {
@@ -105,7 +107,7 @@ async fn request(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, connection:
     };
     drop(body);
     if prepared.play.fault == Some(Fault::StallBeforeHead) {
-        wire.wait(shared.until_released()).await?;
+        wire.wait(released).await?;
         prepared.play.fault = None;
     }
     if let Some(shape) = prepared.play.fast.as_deref().and_then(fast::Shape::parse) {
