@@ -4,8 +4,7 @@
 //! is believed to have failed have reached the disk after all, the next one puts right what it left there. A draw whose
 //! commit failed was not granted, whatever the disk says.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use rusqlite::Connection;
 
 use crate::money::Usd;

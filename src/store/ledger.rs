@@ -20,6 +20,7 @@ use super::error::StoreError;
 use super::figures::{Tally, token_columns};
 use super::record::{Recovered, Settlement};
 use super::row::{COLUMNS, Heads, Line};
+use super::spans::Spans;
 
 /// Where a correction stands in the place of an endpoint's name when no attempt is known.
 pub(super) const NO_ENDPOINT: &str = "none";
@@ -32,6 +33,7 @@ struct Lines<'c> {
     tally: Tally,
     heads: Heads,
     starts: BTreeMap<Day, i64>,
+    spans: Spans,
 }
 
 impl<'c> Lines<'c> {
@@ -39,7 +41,14 @@ impl<'c> Lines<'c> {
         let last: Option<i64> =
             connection.prepare_cached("SELECT max(id) FROM entries")?.query_row([], |row| row.get(0))?;
         let next = last.unwrap_or_default() + 1;
-        Ok(Self { connection, next, tally: Tally::default(), heads: Heads::default(), starts: BTreeMap::new() })
+        Ok(Self {
+            connection,
+            next,
+            tally: Tally::default(),
+            heads: Heads::default(),
+            starts: BTreeMap::new(),
+            spans: Spans::new(),
+        })
     }
 
     /// The new line's number, or `None` when that attempt or correction is in the ledger already.
@@ -52,6 +61,7 @@ impl<'c> Lines<'c> {
         self.next += 1;
         self.tally.add(&line);
         self.starts.entry(line.day).or_insert(id);
+        self.spans.add(&line);
         Ok(Some(id))
     }
 
@@ -62,6 +72,7 @@ impl<'c> Lines<'c> {
         for (day, id) in &self.starts {
             start.execute((day.number(), id))?;
         }
+        self.spans.write(self.connection)?;
         self.heads.write(self.connection)?;
         self.tally.write(self.connection)
     }

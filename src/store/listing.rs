@@ -16,13 +16,14 @@ use super::column;
 use super::error::StoreError;
 use super::lines::{Cursor, LedgerFilter, LedgerLine, LedgerPage, LineKind, LineTokens};
 use super::row::Line;
+use super::spans::{self, LINES_OF_CLIENT};
 
 /// Lines on a page.
 const LINES_MAX: usize = 1000;
 /// Lines read for a page: some fifty milliseconds in a ledger of ten million, for which nobody else can ask anything.
 const READ_MAX: usize = 5_000;
 
-/// Which index leads to the lines. What else is asked for is looked for in each line.
+/// What leads to the lines: an index, or of a client's the spans that it has lines in. What else is asked for is looked for in each line.
 #[derive(Clone, Copy)]
 enum Lead {
     Key,
@@ -32,32 +33,36 @@ enum Lead {
 }
 
 impl Lead {
-    fn of(filter: &LedgerFilter) -> Self {
+    fn of(filter: &LedgerFilter, spans_are_whole: bool) -> Self {
         match filter {
             LedgerFilter { key: Some(_), .. } => Self::Key,
-            LedgerFilter { client: Some(_), .. } => Self::Client,
+            LedgerFilter { client: Some(_), .. } if spans_are_whole => Self::Client,
             LedgerFilter { outcome: Some(outcome), .. } if *outcome != Outcome::Answered => Self::Failed,
             _ => Self::Time,
         }
     }
 
-    fn condition(self) -> &'static str {
+    fn lines(self) -> String {
+        let of = |condition| {
+            format!("entries AS e WHERE {condition} at >= :from AND (at, id) < (:at, :line) ORDER BY at DESC, id DESC")
+        };
         match self {
-            Self::Key => "key = :key AND",
-            Self::Client => "client = :client AND",
-            Self::Failed => "outcome = :outcome AND outcome <> 'answered' AND",
-            Self::Time => "",
+            Self::Key => of("key = :key AND"),
+            Self::Client => LINES_OF_CLIENT.to_owned(),
+            Self::Failed => of("outcome = :outcome AND outcome <> 'answered' AND"),
+            Self::Time => of(""),
         }
     }
 }
 
 fn sql(lead: Lead) -> String {
+    let columns = super::row::COLUMNS.split(", ").map(|column| format!("e.{column}")).collect::<Vec<_>>();
     format!(
         "SELECT {}, EXISTS (SELECT 1 FROM suspense AS s WHERE s.entry = e.id AND s.settled_at IS NULL), \
                 (SELECT name FROM client_users AS u WHERE u.id = e.user) \
-         FROM entries AS e WHERE {} at >= :from AND (at, id) < (:at, :line) ORDER BY at DESC, id DESC",
-        super::row::COLUMNS,
-        lead.condition()
+         FROM {}",
+        columns.join(", "),
+        lead.lines()
     )
 }
 
@@ -78,7 +83,7 @@ fn page_of(
     limit: usize,
     read_max: usize,
 ) -> Result<LedgerPage, StoreError> {
-    let lead = Lead::of(filter);
+    let lead = Lead::of(filter, spans::are_whole(connection)?);
     let model = filter.model.as_deref().map(WildMatch::new_case_insensitive);
     let end = Cursor { at: filter.to.unwrap_or(Timestamp::from_millis(i64::MAX)), line: i64::MIN };
     let mut place = after.filter(|after| (after.at, after.line) < (end.at, end.line)).unwrap_or(end);
@@ -164,19 +169,18 @@ pub(super) mod tests {
     fn every_question_has_an_index_that_gives_its_order() {
         let mut connection = Connection::open_in_memory().expect("memory");
         crate::store::schema::migrate(&mut connection).expect("migrated");
-        for (lead, index) in [
-            (Lead::Key, "entries_of_key"),
-            (Lead::Client, "entries_of_client"),
-            (Lead::Failed, "entries_failed"),
-            (Lead::Time, "entries_at"),
+        for (lead, index, range) in [
+            (Lead::Key, "entries_of_key", "(key=? AND at>"),
+            (Lead::Client, "entries_at", "(at>? AND at<?)"),
+            (Lead::Failed, "entries_failed", "(outcome=? AND at>"),
+            (Lead::Time, "entries_at", "(at>"),
         ] {
             let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", sql(lead))).expect("a plan");
             // Nothing is bound: a plan needs no values.
             let plan: Vec<String> =
                 plan.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().expect("readable");
             let plan = plan.join("\n");
-            assert!(plan.contains(&format!("USING INDEX {index} (")), "{plan}");
-            assert!(plan.contains("at>"), "{plan}");
+            assert!(plan.contains(&format!("USING INDEX {index} {range}")), "{plan}");
             assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
         }
     }

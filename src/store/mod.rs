@@ -50,6 +50,7 @@ mod schema;
 mod seal;
 mod signing;
 mod slot;
+mod spans;
 mod spenders;
 mod start;
 mod stepped;

@@ -14,6 +14,7 @@ use crate::pool::KeyId;
 use super::cells::{self, Cell, Place, Table};
 use super::record::RolledUp;
 use super::row::{COLUMNS, Line, Link, WIDTH};
+use super::spans;
 
 /// Lines looked at in one transaction: some tens of milliseconds.
 const LINES_AT_A_TIME: i64 = 1000;
@@ -131,6 +132,7 @@ fn remove(connection: &Connection, going: &Going) -> rusqlite::Result<()> {
          WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = day_starts.entry)",
         [],
     )?;
+    spans::forget_rolled_up(connection)?;
     let mut start = connection.prepare_cached("UPDATE chains SET start = ?2 WHERE key = ?1")?;
     for (key, link) in &going.starts {
         start.execute((key.0, link))?;

@@ -5,11 +5,15 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::StoreError;
-use super::row;
+use super::{row, spans};
 
 /// The steps; a file's `user_version` counts those it has been through.
-const STEPS: [&str; 3] =
-    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 
 /// Bring the file up to date.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -26,7 +30,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.execute_batch(step).map_err(unwritable)?;
     }
     if done == 0 {
-        row::end_of_unchained(&transaction).map_err(unwritable)?;
+        row::end_of_unchained(&transaction).and_then(|()| spans::take_over(&transaction)).map_err(unwritable)?;
     }
     transaction.pragma_update(None, "user_version", known).map_err(unwritable)?;
     transaction.commit().map_err(unwritable)

@@ -138,6 +138,41 @@ async fn a_page_that_would_take_long_is_handed_out_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_clients_lines_are_found_among_others_and_lines_of_others_are_not_read_for_ever() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (store, _) = open(place.path());
+    let key = store.add_key(new_key(1)).await.expect("added");
+    // Lines 37 ms apart, in no order, so that spans have several and begin and end everywhere; every ninth is client 1's.
+    let at = |number: u64| NOON.after(Duration::from_millis(number * 53 % 300 * 37));
+    let client = |number: u64| ClientId(if number.is_multiple_of(9) { 1 } else { 2 });
+    for number in 0..300 {
+        book(&store, Entry { at: at(number), client: Some(client(number).into()), ..entry(number.into(), key, 1) });
+    }
+    // And one that lies far from them, before there was time.
+    let first = Timestamp::from_millis(-1);
+    book(&store, Entry { at: first, client: Some(ClientId(1).into()), ..entry(300, key, 1) });
+    store.flush().await.expect("durable");
+    let time = |number: u64| if number == 300 { first } else { at(number) };
+    let second = |seconds| Some(NOON.after(Duration::from_secs(seconds)));
+    for (from, to) in [(None, None), (second(2), second(8)), (Some(first), second(4))] {
+        let is_in = |number: &u64| {
+            let at = time(*number);
+            from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to)
+        };
+        let mut meant: Vec<u64> = (0..300).step_by(9).chain([300]).filter(is_in).collect();
+        meant.sort_by_key(|number| std::cmp::Reverse((time(*number), *number)));
+        let meant: Vec<u64> = meant.iter().map(|number| number + 1).collect();
+        assert!(meant.len() > 1, "{from:?}");
+        let filter = by(|f| (f.client, f.from, f.to) = (Some(ClientId(1)), from, to));
+        for limit in [1, 4, 100] {
+            assert_eq!(all(&store, &filter, limit).await, meant, "{from:?} by {limit}");
+        }
+    }
+    let page = listing::tests::short_page(&by_hand(place.path()), &by(|f| f.client = Some(ClientId(1))), None, 2);
+    assert!(page.lines.len() <= 1 && page.next.is_some(), "two lines were read, whoever's");
+}
+
+#[tokio::test]
 async fn a_line_tells_everything_and_so_does_its_correction() {
     let place = tempfile::tempdir().expect("a directory");
     let (store, _) = open(place.path());

@@ -76,6 +76,7 @@ async fn no_sum_changes_and_everything_can_still_be_checked() {
     let before = ask(&store, &keys).await;
     balanced(&store).await;
     let lines = number(place.path(), "SELECT count(*) FROM entries");
+    assert_eq!(number(place.path(), "SELECT count(*) FROM client_spans"), 2 * 10, "one for a client and moment");
     let mut gone = 0;
     for (days, kept_key_2) in [(0, 0), (3, 0), (3, 0), (7, 3 * 200 - 200 + 1), (20, 0)] {
         let rolled = store.roll_up(day(days).day()).await.expect("rolled up");
@@ -83,6 +84,8 @@ async fn no_sum_changes_and_everything_can_still_be_checked() {
         assert_eq!(number(place.path(), "SELECT count(*) FROM entries"), lines - gone, "before day {days}");
         assert_eq!(ask(&store, &keys).await, before, "before day {days}");
         balanced(&store).await;
+        let first_left = "SELECT (SELECT min(at) FROM entries) >> 7 = (SELECT min(span) FROM client_spans)";
+        assert!(days > 7 || number(place.path(), first_left) == 1, "before day {days}");
         for days in 0..10 {
             assert_eq!(store.verify_totals(Some(day(days).day())).await.expect("readable"), [], "day {days}");
         }

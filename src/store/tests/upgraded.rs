@@ -82,3 +82,52 @@ async fn a_first_file_is_taken_over_while_its_potluck_still_writes() {
     let found = store.verify_totals(None).await.expect("readable");
     assert!(found.iter().any(|found| matches!(found.kind, ImbalanceKind::Chain { line: Some(7) })), "{found:?}");
 }
+
+/// Lines of a client as a potluck wrote them that had an index by client.
+fn indexed_line(number: u8, client: u32, seconds: u64) -> String {
+    format!(
+        "INSERT INTO entries (kind, request, attempt, opens, at, day, key, endpoint, model, pico, outcome, duration_ms, client) \
+         VALUES (0, x'{number:032x}', 1, 1, {}, {}, 1, 'chat_completions', 'a/b', 3, 'answered', 5, {client});",
+        NOON.after(Duration::from_secs(seconds)).as_millis(),
+        NOON.day().number()
+    )
+}
+
+#[tokio::test]
+async fn lines_are_found_by_client_while_spans_of_them_are_yet_to_be_made_and_after() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = options(place.path()).path;
+    Database::at(&path).prepare().expect("prepared");
+    let old = Connection::open(&path).expect("opens");
+    old.execute_batch("PRAGMA journal_mode = WAL").expect("set");
+    for step in
+        [include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql"), include_str!("../migrations/3.sql")]
+    {
+        old.execute_batch(step).expect("made");
+    }
+    old.execute_batch("PRAGMA user_version = 3").expect("set");
+    old.execute_batch(&[indexed_line(1, 1, 0), indexed_line(2, 2, 0), indexed_line(3, 1, 7)].concat())
+        .expect("written");
+    let (store, _) = open(place.path());
+    let key = store.add_key(new_key(1)).await.expect("added");
+    let client = |client: u32| Some(crate::money::ClientId(client));
+    book(&store, Entry { client: client(1).map(Into::into), ..entry(4, key, 1) });
+    store.flush().await.expect("durable");
+    old.execute_batch(&indexed_line(5, 1, 9)).expect("the old potluck still writes");
+    let lines = |store: &Store, whose: u32| {
+        let (store, filter) = (store.clone(), LedgerFilter { client: client(whose), ..LedgerFilter::default() });
+        async move {
+            let page = store.ledger(filter, None, 100).await.expect("readable");
+            page.lines.iter().map(|line| line.id).collect::<Vec<_>>()
+        }
+    };
+    let spans = || number(place.path(), "SELECT count(*) FROM client_spans");
+    let is_indexed = || number(place.path(), "SELECT count(*) FROM sqlite_schema WHERE name = 'entries_of_client'");
+    assert_eq!((lines(&store, 1).await, lines(&store, 2).await), (vec![5, 3, 4, 1], vec![2]));
+    assert_eq!((spans(), is_indexed()), (1, 1));
+    for _ in 0..2 {
+        store.bury().await.expect("written");
+        assert_eq!((lines(&store, 1).await, lines(&store, 2).await), (vec![5, 3, 4, 1], vec![2]));
+        assert_eq!((spans(), is_indexed()), (4, 0));
+    }
+}

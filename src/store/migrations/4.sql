@@ -1,0 +1,8 @@
+-- When clients have lines, by spans of 128 milliseconds (at >> 7): a client's lines are found among those of the spans that it
+-- has any in. An index of lines by client, which every line would be written to, is dropped for it once nobody else writes
+-- who does not know of spans.
+CREATE TABLE client_spans (
+    client INTEGER NOT NULL,
+    span   INTEGER NOT NULL,
+    PRIMARY KEY (client, span)
+) STRICT, WITHOUT ROWID;
