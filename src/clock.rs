@@ -192,7 +192,9 @@ impl Clock {
 }
 
 fn wall() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_millisecond())
+    let now = std::time::SystemTime::now();
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(now.duration_since(std::time::UNIX_EPOCH).map_or_else(|before| -ms(before.duration()), ms))
 }
 
 /// A monotonic reading of the system's clock. Only good for differences.

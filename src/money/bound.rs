@@ -32,7 +32,12 @@ pub fn worst_cost(
 fn bound(spending: &Spending, prices: &PriceList) -> Result<Usd, Unbounded> {
     let facts = spending.facts()?;
     let asked = facts.output.and_then(|output| output.asked);
-    Offers::of(facts, prices)?.worst(asked)
+    let mut worst = None;
+    each_offer(facts, prices, |offer| {
+        worst = worst.max(Some(offer.cost(asked)?));
+        Ok(())
+    })?;
+    worst.ok_or(Unbounded::NoModel)
 }
 
 /// The largest `max_tokens` with which the request costs no more than `money`; 0 when it costs more with any.
@@ -41,10 +46,16 @@ fn bound(spending: &Spending, prices: &PriceList) -> Result<Usd, Unbounded> {
 pub fn affordable_tokens(spending: &Spending, prices: &PriceList, money: Usd) -> Option<u64> {
     let facts = spending.facts().ok()?;
     facts.output?;
-    let offers = Offers::of(facts, prices).ok()?;
-    let fits = |tokens| offers.worst(Some(tokens)).is_ok_and(|worst| worst <= money);
+    let mut offers = Vec::new();
+    each_offer(facts, prices, |offer| {
+        offers.push(offer);
+        Ok(())
+    })
+    .ok()
+    .filter(|()| !offers.is_empty())?;
+    let fits = |tokens| offers.iter().all(|offer| offer.cost(Some(tokens)).is_ok_and(|cost| cost <= money));
     // More than the longest context changes nothing.
-    let longest = offers.0.iter().filter_map(|offer| offer.price.context).max();
+    let longest = offers.iter().filter_map(|offer| offer.price.context).max();
     let mut above = longest.unwrap_or(u64::from(u32::MAX));
     if fits(above) {
         return Some(above);
@@ -58,33 +69,27 @@ pub fn affordable_tokens(spending: &Spending, prices: &PriceList, money: Usd) ->
     Some(below)
 }
 
-/// Every price at which a request may be billed.
-struct Offers<'a>(Vec<Offer<'a>>);
-
-impl<'a> Offers<'a> {
-    fn of(facts: &'a Facts, prices: &'a PriceList) -> Result<Self, Unbounded> {
-        let mut offers = Vec::new();
-        for name in &facts.models {
-            let word = || Unbounded::word(name);
-            let model = prices.find(name).filter(|model| !model.prices.is_empty());
-            let model = model.ok_or_else(|| Unbounded::NoPrice(word()))?;
-            let fast = facts.fast || (has_suffix(name, "nitro") && !facts.ordinary);
-            if fast && !prices.knows_tiers(name) {
-                return Err(Unbounded::Tier(word()));
-            }
-            if facts.media_out && prices.is_router(name) {
-                return Err(Unbounded::Output(word()));
-            }
-            let billed = model.prices.iter().filter(|price| fast || !price.fast);
-            offers.extend(billed.map(|price| Offer { facts, model, price }));
+/// Look at every price at which a request may be billed.
+fn each_offer<'a>(
+    facts: &'a Facts,
+    prices: &'a PriceList,
+    mut look: impl FnMut(Offer<'a>) -> Result<(), Unbounded>,
+) -> Result<(), Unbounded> {
+    for name in &facts.models {
+        let word = || Unbounded::word(name);
+        let model = prices.find(name).filter(|model| !model.prices.is_empty());
+        let model = model.ok_or_else(|| Unbounded::NoPrice(word()))?;
+        let fast = facts.fast || (has_suffix(name, "nitro") && !facts.ordinary);
+        if fast && !prices.knows_tiers(name) {
+            return Err(Unbounded::Tier(word()));
         }
-        if offers.is_empty() { Err(Unbounded::NoModel) } else { Ok(Self(offers)) }
+        if facts.media_out && prices.is_router(name) {
+            return Err(Unbounded::Output(word()));
+        }
+        let mut billed = model.prices.iter().filter(|price| fast || !price.fast);
+        billed.try_for_each(|price| look(Offer { facts, model, price }))?;
     }
-
-    /// The highest cost at any of them, when so many output tokens are asked for.
-    fn worst(&self, asked: Option<u64>) -> Result<Usd, Unbounded> {
-        self.0.iter().try_fold(Usd::ZERO, |worst, offer| Ok(worst.max(offer.cost(asked)?)))
-    }
+    Ok(())
 }
 
 /// One price at which a request may be billed.

@@ -102,9 +102,14 @@ impl Caps {
         Window::ALL.into_iter().filter_map(|window| Some((window, self.of(window)?)))
     }
 
+    /// The cap of every window, in the order of [`Window::ALL`].
+    pub(super) const fn each(&self) -> &[Option<Usd>; Window::ALL.len()] {
+        &self.0
+    }
+
     /// Whether nothing is capped.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.0.iter().all(Option::is_none)
     }
 
     /// The smallest cap of any window.

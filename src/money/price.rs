@@ -103,41 +103,38 @@ pub struct InputKinds {
 impl Price {
     /// The most an input token may cost in a prompt of at most `tokens`. Any of them may be written to a cache.
     pub fn input_rate(&self, tokens: u64, kinds: InputKinds) -> Option<Usd> {
-        self.applicable(tokens)
-            .flat_map(|rates| {
-                let prompt = rates.prompt;
-                // Twice the prompt price is what an hour costs where it has no price of its own.
-                let hour = kinds.hour_cache.then(|| rates.input_cache_write_1h.max(twice(prompt))).flatten();
-                let audio = rates.audio.filter(|_| kinds.audio);
-                let image = rates.image_token.filter(|_| kinds.images);
-                [prompt, rates.input_cache_write, rates.input_cache_read, hour, audio, image, rates.other]
-            })
-            .max()
-            .flatten()
+        self.highest(tokens, |rates| {
+            let plain = rates.prompt.max(rates.input_cache_write).max(rates.input_cache_read).max(rates.other);
+            // Twice the prompt price is what an hour costs where it has no price of its own.
+            let hour = kinds.hour_cache.then(|| rates.input_cache_write_1h.max(twice(rates.prompt))).flatten();
+            let audio = rates.audio.filter(|_| kinds.audio);
+            let image = rates.image_token.filter(|_| kinds.images);
+            plain.max(hour).max(audio).max(image)
+        })
     }
 
     /// The most an output token may cost after a prompt of at most `tokens`.
     pub fn output_rate(&self, tokens: u64) -> Option<Usd> {
-        self.applicable(tokens)
-            .flat_map(|r| [r.completion, r.internal_reasoning, r.image_output, r.audio_output, r.other])
-            .max()
-            .flatten()
+        self.highest(tokens, |rates| {
+            let written = rates.completion.max(rates.internal_reasoning);
+            written.max(rates.image_output).max(rates.audio_output).max(rates.other)
+        })
     }
 
     /// The most a request may cost whatever its size.
     pub fn request_rate(&self, tokens: u64) -> Option<Usd> {
-        self.applicable(tokens).flat_map(|rates| [rates.request, rates.other]).max().flatten()
+        self.highest(tokens, |rates| rates.request.max(rates.other))
     }
 
     /// The most a picture in the input may cost, besides its tokens.
     pub fn image_rate(&self, tokens: u64) -> Option<Usd> {
-        self.applicable(tokens).map(|rates| rates.image).max().flatten()
+        self.highest(tokens, |rates| rates.image)
     }
 
-    /// Every set of prices that may apply to a prompt of at most `tokens`.
-    fn applicable(&self, tokens: u64) -> impl Iterator<Item = &Rates> {
-        let overrides = self.overrides.iter().filter(move |o| tokens > o.above).map(|o| &o.rates);
-        std::iter::once(&self.rates).chain(overrides)
+    /// The highest of every set of prices that may apply to a prompt of at most `tokens`; what is absent is the lowest.
+    fn highest(&self, tokens: u64, rate: impl Fn(&Rates) -> Option<Usd>) -> Option<Usd> {
+        let overrides = self.overrides.iter().filter(|o| tokens > o.above).map(|o| rate(&o.rates));
+        overrides.fold(rate(&self.rates), Option::max)
     }
 }
 

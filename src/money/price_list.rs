@@ -25,13 +25,30 @@ struct Learned {
     prices: Arc<[Price]>,
 }
 
+/// What a name stands for.
+struct Named {
+    model: Model,
+    providers: Providers,
+}
+
+/// What is known of the prices of a model's providers.
+#[derive(Clone, Copy)]
+enum Providers {
+    /// There is nothing to ask: a router has none, and a free model costs nothing wherever it is served.
+    None,
+    /// They were never asked for.
+    Unasked,
+    /// They were asked for then.
+    Asked(Timestamp),
+}
+
 /// The list: which model costs what. Made once, read by everybody.
 #[derive(Clone, Default)]
 pub struct PriceList {
     listed: Arc<[Model]>,
     /// What is known of providers' prices: the list itself has one provider's, and others may charge more.
     learned: HashMap<Box<str>, Learned>,
-    by_name: HashMap<Box<str>, Arc<Model>>,
+    by_name: HashMap<Box<str>, Arc<Named>>,
     as_of: Option<Timestamp>,
     max_age: Duration,
 }
@@ -63,19 +80,22 @@ impl PriceList {
     /// The model of that name: its id; the id without routing suffixes; its permanent name. The routers among all
     /// models stand for all of them.
     pub fn find(&self, name: &str) -> Option<&Model> {
-        self.by_name.get(name).or_else(|| self.by_name.get(&*without_routing(name)?)).map(|model| &**model)
+        self.named(name).map(|named| &named.model)
+    }
+
+    fn named(&self, name: &str) -> Option<&Named> {
+        self.by_name.get(name).or_else(|| self.by_name.get(&*without_routing(name)?)).map(|named| &**named)
     }
 
     /// Whether a model of that name is listed and its providers' prices were asked for since `since`. Routers have none,
     /// and a free model costs nothing wherever it is served.
     pub fn knows_providers(&self, name: &str, since: Timestamp) -> bool {
-        self.find(name).is_some_and(|model| self.knows_providers_of(model, since))
+        self.named(name).is_some_and(|named| named.knows_providers(since))
     }
 
-    /// The same of a model that was found.
-    pub fn knows_providers_of(&self, model: &Model, since: Timestamp) -> bool {
-        let learned = |id: &str| self.learned.get(id).is_some_and(|learned| learned.at >= since);
-        is_router(&model.id) || is_free(&model.id) || learned(&model.id)
+    /// Whether a model of that name is listed with a price, and its providers' prices were not asked for since `since`.
+    pub fn lacks_providers(&self, name: &str, since: Timestamp) -> bool {
+        self.named(name).is_some_and(|named| !named.model.prices.is_empty() && !named.knows_providers(since))
     }
 
     /// Whether the prices of the dearer tiers of a model of that name are known. Free models have none.
@@ -117,23 +137,35 @@ impl PriceList {
         Self { by_name: self.index(), ..self }
     }
 
-    fn index(&self) -> HashMap<Box<str>, Arc<Model>> {
-        let models: Vec<Arc<Model>> = self.listed.iter().map(|model| Arc::new(self.completed(model))).collect();
-        let mut by_name: HashMap<Box<str>, Arc<Model>> = HashMap::with_capacity(2 * models.len() + 3);
-        for model in &models {
-            let Some(name) = &model.canonical else { continue };
+    fn index(&self) -> HashMap<Box<str>, Arc<Named>> {
+        let models: Vec<Arc<Named>> = self.listed.iter().map(|model| self.name(self.completed(model))).collect();
+        let mut by_name: HashMap<Box<str>, Arc<Named>> = HashMap::with_capacity(2 * models.len() + 3);
+        for named in &models {
+            let Some(name) = &named.model.canonical else { continue };
             // Variants share the name, so it may mean any of them.
-            let all = by_name.get(name).map_or_else(|| Arc::clone(model), |known| Arc::new(either(known, model)));
+            let all = by_name
+                .get(name)
+                .map_or_else(|| Arc::clone(named), |known| self.name(either(&known.model, &named.model)));
             by_name.insert(name.clone(), all);
         }
-        by_name.extend(models.iter().map(|model| (model.id.clone(), Arc::clone(model))));
+        by_name.extend(models.iter().map(|named| (named.model.id.clone(), Arc::clone(named))));
         let router = |id: &str, picks: fn(&Model) -> bool| {
-            let prices = models.iter().filter(|model| picks(model)).flat_map(|model| model.prices.clone());
-            (id.into(), Arc::new(Model { id: id.into(), canonical: None, prices: prices.collect() }))
+            let models = models.iter().map(|named| &named.model).filter(|model| picks(model));
+            let prices = models.flat_map(|model| model.prices.clone()).collect();
+            (id.into(), self.name(Model { id: id.into(), canonical: None, prices }))
         };
         by_name.extend(AUTO.map(|id| router(id, writes_text_only)));
         by_name.extend([router(FREE, |model| is_free(&model.id))]);
         by_name
+    }
+
+    fn name(&self, model: Model) -> Arc<Named> {
+        let providers = match self.learned.get(&model.id) {
+            _ if is_router(&model.id) || is_free(&model.id) => Providers::None,
+            Some(learned) => Providers::Asked(learned.at),
+            None => Providers::Unasked,
+        };
+        Arc::new(Named { model, providers })
     }
 
     /// The model with its providers' prices, where it has a price at all.
@@ -145,6 +177,16 @@ impl PriceList {
             model.prices.extend(learned.prices.iter().cloned());
         }
         model
+    }
+}
+
+impl Named {
+    fn knows_providers(&self, since: Timestamp) -> bool {
+        match self.providers {
+            Providers::None => true,
+            Providers::Unasked => false,
+            Providers::Asked(at) => at >= since,
+        }
     }
 }
 

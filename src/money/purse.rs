@@ -98,10 +98,11 @@ impl Purse {
     /// Settled in the window that holds `now`, and on days after it.
     pub fn settled(&self, window: Window, now: Timestamp) -> Usd {
         let today = now.day();
-        match self.sums.filter(|sums| sums.are_of(today)) {
-            Some(sums) => sums.of(window),
-            None => self.figures.settled(window, today),
-        }
+        self.sums_of(today).map_or_else(|| self.figures.settled(window, today), |sums| sums.of(window))
+    }
+
+    fn sums_of(&self, today: Day) -> Option<&Sums> {
+        self.sums.as_ref().filter(|sums| sums.are_of(today))
     }
 
     /// Worst costs of requests under way.
@@ -147,7 +148,14 @@ impl Purse {
     /// What the caps leave when nothing were under way; `None` without caps.
     fn within_caps(&self, now: Timestamp) -> Option<Usd> {
         let spent = self.figures.suspense.saturating_add(self.figures.others);
-        self.caps.iter().map(|(window, cap)| less(less(cap, self.settled(window, now)), spent)).min()
+        let left = |cap: Usd, settled: Usd| less(less(cap, settled), spent);
+        match self.sums_of(now.day()) {
+            // Nearly always: the same as below without a look at any window but those that are capped.
+            Some(sums) => {
+                self.caps.each().iter().zip(sums.each()).filter_map(|(cap, sum)| Some(left((*cap)?, sum))).min()
+            }
+            None => self.caps.iter().map(|(window, cap)| left(cap, self.settled(window, now))).min(),
+        }
     }
 
     /// What may be spent when nothing were under way. `ceiling` is what OpenRouter says is left, less what was spent

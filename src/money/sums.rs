@@ -33,6 +33,11 @@ impl Sums {
         }
     }
 
+    /// Of every window, in the order of [`Window::ALL`].
+    pub(super) fn each(&self) -> impl Iterator<Item = Usd> {
+        self.windows.iter().map(|(_, sum)| *sum)
+    }
+
     /// So much more is settled, on `day`.
     pub(super) fn add(&mut self, cost: Usd, day: Day) {
         for (first, sum) in &mut self.windows {

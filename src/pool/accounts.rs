@@ -42,6 +42,11 @@ impl Accounts {
         self.0.get(&account).into_iter().flat_map(|account| &account.members).copied()
     }
 
+    /// Whether more than one key spends from it.
+    pub fn is_shared(&self, account: AccountId) -> bool {
+        self.0.get(&account).is_some_and(|account| account.members.len() > 1)
+    }
+
     /// A key spends from it from now on. What it takes is counted by [`Accounts::count`].
     pub fn join(&mut self, account: AccountId, id: KeyId) {
         self.0.entry(account).or_default().members.insert(id);

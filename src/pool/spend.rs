@@ -8,7 +8,7 @@ use crate::clock::{Day, Timestamp};
 use crate::money::{Ended, Limits, ModelGlobs, Purse, PurseFigures, Usd};
 
 use super::slot::Slot;
-use super::{KeyId, Pool};
+use super::{AccountId, KeyId, Pool};
 
 /// What is under way on a key: two looks that are equal had nothing between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,16 +250,21 @@ impl Pool {
         if self.strict_keys == 0 {
             return false;
         }
-        let has_purse = |place: &usize| self.slot(*place).is_some_and(|slot| slot.purse.is_some());
-        let account = self.slot(place).and_then(|slot| slot.account);
-        let members = account.into_iter().flat_map(|account| self.accounts.members(account));
-        let members = members.filter_map(|id| self.places.get(&id).copied());
-        let others: Vec<usize> = members.filter(|other| *other != place && has_purse(other)).collect();
-        let changed = has_purse(&place) && self.regate(place, now);
-        for other in others {
-            self.regate(other, now);
+        let Some(slot) = self.slot(place) else { return false };
+        let (account, has_purse) = (slot.account, slot.purse.is_some());
+        let changed = has_purse && self.regate(place, now);
+        if let Some(account) = account.filter(|account| self.accounts.is_shared(*account)) {
+            for other in self.places_with_purse(account) {
+                self.regate(other, now);
+            }
         }
         changed
+    }
+
+    fn places_with_purse(&self, account: AccountId) -> Vec<usize> {
+        let has_purse = |place: &usize| self.slot(*place).is_some_and(|slot| slot.purse.is_some());
+        let places = self.accounts.members(account).filter_map(|id| self.places.get(&id).copied());
+        places.filter(has_purse).collect()
     }
 
     /// Somebody should look whether this key's lease is still about right.

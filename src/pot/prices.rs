@@ -180,10 +180,7 @@ fn fresh_since(list: &PriceList, now: Timestamp) -> Timestamp {
 
 /// The first model that the request allows whose providers' prices are not known since then.
 fn unknown<'a>(list: &PriceList, spending: &'a Spending, since: Timestamp) -> Option<&'a str> {
-    let is_unknown = |name: &&str| {
-        list.find(name).is_some_and(|model| !model.prices.is_empty() && !list.knows_providers_of(model, since))
-    };
-    spending.models().iter().map(AsRef::as_ref).find(is_unknown)
+    spending.models().iter().map(AsRef::as_ref).find(|name| list.lacks_providers(name, since))
 }
 
 impl fmt::Debug for Prices {
