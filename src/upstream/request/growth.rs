@@ -11,10 +11,18 @@ use unicode_normalization::UnicodeNormalization;
 /// Where a character may be written as `\uXXXX`.
 pub(super) static ESCAPE: Lazy<Finder<'static>> = Lazy::new(|| Finder::new("\\u"));
 
-/// Bytes that a body's characters, written out or as `\uXXXX`, have more in NFKC than here.
-pub(super) fn growth(body: &[u8]) -> u64 {
+/// Whether any character may be written so. Many bodies have not one backslash.
+pub(super) fn has_escapes(body: &[u8]) -> bool {
+    memchr::memchr(b'\\', body).is_some_and(|at| ESCAPE.find(body.get(at..).unwrap_or_default()).is_some())
+}
+
+/// Bytes that a body's characters, written out or (where that is `escaped`) as `\uXXXX`, have more in NFKC than here.
+pub(super) fn growth(body: &[u8], escaped: bool) -> u64 {
     let written = if body.is_ascii() { 0 } else { written(body) };
-    let escapes = ESCAPE.find_iter(body).map(|at| escaped(body.get(at + 2..at + 6)));
+    if !escaped {
+        return written;
+    }
+    let escapes = ESCAPE.find_iter(body).map(|at| of_escape(body.get(at + 2..at + 6)));
     escapes.fold(written, u64::saturating_add)
 }
 
@@ -24,7 +32,7 @@ fn written(body: &[u8]) -> u64 {
 }
 
 /// A surrogate pair takes twelve bytes, and no character behind one grows beyond that.
-fn escaped(digits: Option<&[u8]>) -> u64 {
+fn of_escape(digits: Option<&[u8]>) -> u64 {
     let code = digits.and_then(|digits| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
     code.and_then(char::from_u32).map_or(0, |c| grown(c, 6))
 }
@@ -44,6 +52,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn growth(body: &[u8]) -> u64 {
+        super::growth(body, has_escapes(body))
+    }
 
     #[test]
     fn ordinary_text_does_not_grow() {

@@ -10,7 +10,6 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::body::{Body, Key, Members, opening, string};
-use super::growth::ESCAPE;
 use super::skeleton::Skeleton;
 
 /// Parts and items that are their text and no more.
@@ -61,28 +60,45 @@ pub(super) struct Media {
     pub(super) elsewhere: bool,
 }
 
-/// Look through everything of a body that may hold more than text.
-pub(super) fn media(body: &Body<'_>, skeleton: &Skeleton<'_>) -> Media {
+/// Look through everything of a body that may hold more than text. `escaped`: there may be characters written `\uXXXX`.
+pub(super) fn media(body: &Body<'_>, skeleton: &Skeleton<'_>, escaped: bool) -> Media {
     let mut media = Media::default();
-    for value in [body.messages, body.input, body.system].into_iter().flatten().filter(|value| may_hold_more(value)) {
+    let values = [body.messages, body.input, body.system].into_iter().flatten();
+    for value in values.filter(|value| escaped || may_hold_more(value)) {
         Look { media: &mut media, skeleton, depth: 0 }.at(value);
     }
     media
 }
 
 /// Whether anything but text can be in there, found without taking it apart: most conversations are plain messages, whose
-/// keys name neither kinds nor payloads.
+/// keys name neither kinds nor payloads. Not of a text with escapes.
 fn may_hold_more(value: &RawValue) -> bool {
     let text = value.get().as_bytes();
-    let is_deep = memchr::memchr2_iter(b'[', b'{', text).nth(DEPTH_MAX).is_some();
-    is_deep || ESCAPE.find(text).is_some() || memchr::memchr_iter(b':', text).any(|colon| is_telling(text, colon))
+    let mut deep = 0;
+    let mut tells = |at: usize, mark: u8| {
+        deep += usize::from(mark != b':');
+        deep > DEPTH_MAX || (mark == b':' && is_telling(text, at))
+    };
+    // In a short text a search from mark to mark costs more than a look at each byte.
+    if text.len() <= SHORT_MAX_BYTES {
+        let marks = text.iter().enumerate().filter(|(_, byte)| matches!(byte, b'[' | b'{' | b':'));
+        return marks.into_iter().any(|(at, mark)| tells(at, *mark));
+    }
+    memchr::memchr3_iter(b'[', b'{', b':', text).any(|at| text.get(at).is_some_and(|mark| tells(at, *mark)))
 }
+
+const SHORT_MAX_BYTES: usize = 128;
+
+/// The longest key that [`Look`] stops at, in bytes.
+const KEY_MAX_BYTES: usize = 11;
 
 /// Whether what stands before this colon is a key that [`Look`] stops at. Written with an escape it would not be found here;
 /// a quote within a string has a backslash before it, which is in no such key.
 fn is_telling(text: &[u8], colon: usize) -> bool {
     let key = text.get(..colon).and_then(|before| before.trim_ascii_end().strip_suffix(b"\""));
-    let Some(key) = key.and_then(|key| key.get(memchr::memrchr(b'"', key)? + 1..)) else { return false };
+    let Some(key) = key else { return false };
+    let Some(length) = key.iter().rev().take(KEY_MAX_BYTES + 1).position(|byte| *byte == b'"') else { return false };
+    let key = key.get(key.len() - length..).unwrap_or_default();
     matches!(
         key,
         b"type"

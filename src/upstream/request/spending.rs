@@ -14,7 +14,7 @@ use crate::upstream::Endpoint;
 
 use super::body::{Body, Members, list, opening, string};
 use super::extras::{Extras, tools};
-use super::growth::{ESCAPE, growth};
+use super::growth::{ESCAPE, growth, has_escapes};
 use super::media::media;
 use super::skeleton::{Skeleton, skeleton};
 
@@ -156,7 +156,9 @@ fn is_told(endpoint: Endpoint, headers: &HeaderMap) -> Result<(), Unbounded> {
 fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'_>) -> Result<Facts, Unbounded> {
     let models = models(body)?;
     let extras = Extras::read(body, &models)?;
-    let media = media(body, skeleton);
+    // What is left of a body for reading has no escapes that the whole has not.
+    let escaped = has_escapes(whole);
+    let media = media(body, skeleton, escaped);
     let prompts = prompts(endpoint, body);
     let elsewhere = media.elsewhere || (endpoint == Endpoint::Responses && body.prompt.is_some());
     if elsewhere && prompts.is_none() {
@@ -164,7 +166,7 @@ fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'
     }
     let text = (whole.len() as u64).saturating_sub(media.image_bytes);
     let tokens = text
-        .saturating_add(growth(whole))
+        .saturating_add(growth(whole, escaped))
         .saturating_add(TEMPLATE_TOKENS)
         .saturating_add(tools(body)?)
         .saturating_add(media.images.saturating_mul(IMAGE_TOKENS));
@@ -174,7 +176,7 @@ fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'
         whole_context: elsewhere,
         prompts,
         audio: media.audio,
-        hour_cache: may_cache_for_an_hour(&skeleton.text),
+        hour_cache: may_cache_for_an_hour(&skeleton.text, escaped),
     };
     let files = if media.files { extras.files? } else { Files::No };
     let Extras { search, fast, ordinary, media_out, .. } = extras;
@@ -261,8 +263,7 @@ fn asked(endpoint: Endpoint, body: &Body<'_>) -> Option<u64> {
         Endpoint::Responses | Endpoint::CursorChat => [body.max_output_tokens, None],
         _ => [None, None],
     };
-    let given: Option<Vec<u64>> = fields.into_iter().flatten().map(number).collect();
-    given?.into_iter().max()
+    fields.into_iter().flatten().try_fold(None, |most: Option<u64>, field| Some(most.max(Some(number(field)?))))?
 }
 
 /// Tokens for reasoning: budgets come on top of what is asked for, and so does the least that providers give.
@@ -295,9 +296,9 @@ fn number(value: &RawValue) -> Option<u64> {
 static HOUR: Lazy<Finder<'static>> = Lazy::new(|| Finder::new("\"1h\""));
 
 /// Whether `"ttl":"1h"` may stand somewhere, also with escapes for its two characters.
-fn may_cache_for_an_hour(text: &[u8]) -> bool {
-    let escaped = |at: usize| matches!(text.get(at + 2..at + 5), Some(b"003" | b"006"));
-    HOUR.find(text).is_some() || ESCAPE.find_iter(text).any(escaped)
+fn may_cache_for_an_hour(text: &[u8], escaped: bool) -> bool {
+    let is_one = |at: usize| matches!(text.get(at + 2..at + 5), Some(b"003" | b"006"));
+    HOUR.find(text).is_some() || (escaped && ESCAPE.find_iter(text).any(is_one))
 }
 
 #[cfg(test)]
