@@ -112,29 +112,30 @@ impl KeyHasher {
 #[derive(Debug, Default)]
 pub struct LastKey(Option<(Words, KeyHash)>);
 
-/// A key's text by eights, the last of them filled up: a comparison in constant time takes its time for each piece.
-type Words = Zeroizing<[u64; TEXT.div_ceil(8)]>;
+/// A key's text by fours: whatever differs in any of them is gathered and looked at once, so that the time tells nothing of where.
+type Words = Zeroizing<[u32; TEXT / 4]>;
 
-fn words(text: &[u8]) -> Option<Words> {
-    let mut padded = Zeroizing::new([0; TEXT.next_multiple_of(8)]);
-    padded.get_mut(..text.len()).filter(|room| room.len() == TEXT)?.copy_from_slice(text);
-    let mut words = Words::default();
-    for (word, bytes) in words.iter_mut().zip(padded.as_chunks().0) {
-        *word = u64::from_ne_bytes(*bytes);
-    }
-    Some(words)
+fn words(text: &[u8; TEXT]) -> impl Iterator<Item = u32> {
+    const { assert!(TEXT.is_multiple_of(4)) };
+    text.as_chunks().0.iter().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 impl LastKey {
     /// The hash of the key with this text, if that is the one.
     pub fn hash_of(&self, text: &[u8]) -> Option<KeyHash> {
         let (last, hash) = self.0.as_ref()?;
-        bool::from(last.ct_eq(&*words(text)?)).then_some(*hash)
+        let pairs = words(text.try_into().ok()?).zip(last.iter());
+        let difference = pairs.fold(0, |found, (word, last)| found | (word ^ last));
+        bool::from(difference.ct_eq(&0)).then_some(*hash)
     }
 
     /// From now on it is this one.
     pub fn remember(&mut self, key: &ClientKey, hash: KeyHash) {
-        self.0 = words(key.text().expose().as_bytes()).map(|words| (words, hash));
+        self.0 = key.text().expose().as_bytes().try_into().ok().map(|text| {
+            let mut last = Words::default();
+            last.iter_mut().zip(words(text)).for_each(|(last, word)| *last = word);
+            (last, hash)
+        });
     }
 }
 

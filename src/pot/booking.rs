@@ -44,8 +44,10 @@ impl Pot {
         let lease_off = strict && pool.is_lease_off(entry.key);
         slot.book(entry);
         drop(pool);
-        drop(booking);
-        seat.iter().for_each(|seat| seat.booked());
+        let budget_off = booking.is_some_and(|booking| booking.is_lease_off());
+        if let Some(seat) = seat {
+            seat.booked(budget_off);
+        }
         self.freed();
         if unknown {
             self.settle_wanted.notify_one();

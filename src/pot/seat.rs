@@ -58,16 +58,28 @@ pub enum Denied {
     Store(StoreError),
 }
 
+/// The money of a request is held.
+struct Held {
+    /// Of these more must be leased before anything may be sent.
+    missing: Vec<Arc<Running>>,
+    /// Somebody should look at their leases.
+    lease_off: bool,
+}
+
 /// What there is too little of, and whether it is the user's share.
 type Short = (Shortage, bool);
 
-/// A place, and what was done there.
-type Done<'p, T> = (&'p Arc<Running>, &'p Allowance, T);
-
 /// Both tabs, locked while an entry goes into the ledger.
 pub(super) struct Booking<'s> {
-    _whole: MutexGuard<'s, Tab>,
-    _user: Option<MutexGuard<'s, Tab>>,
+    whole: MutexGuard<'s, Tab>,
+    user: Option<MutexGuard<'s, Tab>>,
+}
+
+impl Booking<'_> {
+    /// Whether somebody should look at their leases.
+    pub(super) fn is_lease_off(&self) -> bool {
+        self.whole.is_lease_off() || self.user.as_ref().is_some_and(|tab| tab.is_lease_off())
+    }
 }
 
 impl Pot {
@@ -103,7 +115,7 @@ impl Pot {
 }
 
 impl Places {
-    fn each(&self) -> impl DoubleEndedIterator<Item = (&Arc<Running>, &Allowance)> {
+    fn each(&self) -> impl Iterator<Item = (&Arc<Running>, &Allowance)> {
         let terms = &self.member.client.terms;
         let user = self.user.as_ref().map(|user| (user, &terms.per_user));
         std::iter::once((&self.member.live.whole, &terms.allowance)).chain(user)
@@ -119,19 +131,20 @@ impl Places {
         &self,
         act: impl Fn(&mut Tab, &Allowance) -> Result<T, Shortage>,
         undo: impl Fn(&mut Tab, &Allowance),
-    ) -> Result<Vec<Done<'_, T>>, Short> {
-        let mut done: Vec<Done<'_, T>> = Vec::with_capacity(2);
-        for (running, allowance) in self.each().rev() {
-            let acted = act(&mut running.tab(), allowance);
-            match acted {
-                Ok(value) => done.push((running, allowance, value)),
-                Err(of) => {
-                    done.iter().for_each(|(running, allowance, _)| undo(&mut running.tab(), allowance));
-                    return Err((of, running.spender.user.is_some()));
-                }
+    ) -> Result<(T, Option<T>), Short> {
+        let terms = &self.member.client.terms;
+        let user = self.user.as_ref().map(|user| (user, &terms.per_user));
+        let at_user = user.map(|(user, allowance)| act(&mut user.tab(), allowance)).transpose();
+        let at_user = at_user.map_err(|of| (of, true))?;
+        let acted = act(&mut self.member.live.whole.tab(), &terms.allowance);
+        match (acted, user) {
+            (Ok(at_whole), _) => Ok((at_whole, at_user)),
+            (Err(of), None) => Err((of, false)),
+            (Err(of), Some((user, allowance))) => {
+                undo(&mut user.tab(), allowance);
+                Err((of, false))
             }
         }
-        Ok(done)
     }
 
     fn sit(&self, now: Timestamp) -> Result<(), Short> {
@@ -174,32 +187,42 @@ impl Seat {
     /// # Errors
     /// [`Denied`]; nothing is held then. Whether that is a refusal is for the caller to say ([`Seat::refused`]).
     pub async fn charge(&self, worst: Option<Usd>, tokens: u64) -> Result<(), Denied> {
-        self.release();
         let short = |(of, user)| Denied::Short { of, user };
-        let missing = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
-        for running in missing {
+        let held = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
+        for running in held.missing {
             if !self.pot.draw_budget(&running).await {
                 self.release();
                 return Err(Denied::NotLeased);
             }
         }
-        self.look_at_leases();
+        if held.lease_off {
+            self.look_at_leases();
+        }
         Ok(())
     }
 
-    /// The tabs of which more must be leased before anything may be sent.
-    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Vec<Arc<Running>>, Short> {
+    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Held, Short> {
         let mut bill = self.bill();
-        self.places.at_each(
-            |tab, allowance| tab.take_tokens(allowance, tokens, now),
-            |tab, allowance| tab.used_tokens(allowance, tokens, 0),
-        )?;
+        self.give_up(&mut bill);
+        if self.has_token_rate() {
+            self.places.at_each(
+                |tab, allowance| tab.take_tokens(allowance, tokens, now),
+                |tab, allowance| tab.used_tokens(allowance, tokens, 0),
+            )?;
+        }
+        let hold = |tab: &mut Tab, _: &Allowance| {
+            let hold = tab.hold(worst, now)?;
+            Ok((hold.missing > Usd::ZERO, tab.is_lease_off()))
+        };
         let give_up = |tab: &mut Tab, _: &Allowance| tab.end(worst, Ended::Unsent, now.day());
-        match self.places.at_each(|tab, _| tab.hold(worst, now), give_up) {
-            Ok(held) => {
+        match self.places.at_each(hold, give_up) {
+            Ok((whole, user)) => {
                 *bill = Bill::Open { held: worst, tokens };
-                let missing = held.into_iter().filter(|(_, _, hold)| hold.missing > Usd::ZERO);
-                Ok(missing.map(|(running, ..)| Arc::clone(running)).collect())
+                let held = self.places.each().zip(std::iter::once(whole).chain(user));
+                let missing = held.filter(|(_, (is_missing, _))| *is_missing);
+                let missing = missing.map(|((running, _), _)| Arc::clone(running)).collect();
+                let lease_off = [Some(whole), user].into_iter().flatten().any(|(_, off)| off);
+                Ok(Held { missing, lease_off })
             }
             Err(short) => {
                 self.each(|running, allowance| running.tab().used_tokens(allowance, tokens, 0));
@@ -223,8 +246,11 @@ impl Seat {
 
     /// What is held and not spent is free again.
     pub fn release(&self) {
-        let mut bill = self.bill();
-        if let Bill::Open { held, tokens } = std::mem::replace(&mut *bill, Bill::None) {
+        self.give_up(&mut self.bill());
+    }
+
+    fn give_up(&self, bill: &mut Bill) {
+        if let Bill::Open { held, tokens } = std::mem::replace(bill, Bill::None) {
             let day = self.pot.clock.now().day();
             self.each(|running, allowance| {
                 let mut tab = running.tab();
@@ -283,12 +309,14 @@ impl Seat {
             *bill = Bill::Paid;
         }
         entry.client = Some(Charged { spender: self.spender(), held: held_for_it });
-        Booking { _whole: whole, _user: user }
+        Booking { whole, user }
     }
 
-    /// An attempt's entry is in the ledger's queue.
-    pub(super) fn booked(&self) {
-        self.look_at_leases();
+    /// An attempt's entry is in the ledger's queue. `lease_off`: as its [`Booking`] said.
+    pub(super) fn booked(&self, lease_off: bool) {
+        if lease_off {
+            self.look_at_leases();
+        }
         self.freed().notify_waiters();
     }
 }
@@ -303,7 +331,9 @@ fn used(tokens: &Tokens) -> Option<u64> {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.release();
+        let bill = self.bill.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut bill = std::mem::replace(bill, Bill::None);
+        self.give_up(&mut bill);
         self.each(|running, _| running.tab().stand());
         self.freed().notify_waiters();
     }

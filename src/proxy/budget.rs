@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pingora::protocols::http::ServerSession;
 
 use crate::clients::Shortage;
+use crate::clock::Tick;
 use crate::money::Usd;
 use crate::pot::{Denied, HELD_PATIENCE, Seat};
 use crate::upstream::Refusal;
@@ -24,18 +25,19 @@ impl Inference<'_> {
     /// The client was told why not, or is gone.
     pub(super) async fn charge(&mut self, session: &mut ServerSession, hangup: &mut Hangup) -> Result<(), Served> {
         let Some(seat) = self.call.seat.clone() else { return Ok(()) };
-        let waiting = self.proxy.pot.clock().tick();
+        let mut waiting: Option<Tick> = None;
         if seat.has_budget() {
             self.know_prices().await;
         }
         loop {
-            let patience = HELD_PATIENCE.saturating_sub(waiting.elapsed());
             // Taken before looking, so that what comes meanwhile is not missed.
             let freed = seat.freed().notified();
             let denied = match seat.charge(self.worst(), self.expected_tokens(&seat)).await {
                 Ok(()) => return Ok(()),
                 Err(denied) => denied,
             };
+            let waiting = waiting.get_or_insert_with(|| self.proxy.pot.clock().tick());
+            let patience = HELD_PATIENCE.saturating_sub(waiting.elapsed());
             match denied {
                 Denied::Short { of: Shortage::Held, .. } if !patience.is_zero() => {
                     tokio::select! {
@@ -63,7 +65,7 @@ impl Inference<'_> {
     /// A budget holds nothing without a price: wait for those that are not known yet.
     async fn know_prices(&mut self) {
         let (pot, default) = (&self.proxy.pot, self.proxy.limits.default_bound);
-        if let Some(quote) = &mut self.quote {
+        if let Some(quote) = self.quote.as_mut().filter(|quote| quote.is_unasked()) {
             Box::pin(quote.ask(pot, default)).await;
         }
     }

@@ -39,9 +39,14 @@ impl Quote {
         Self { spending, prices, cost, to_learn }
     }
 
+    /// Whether prices have yet to be asked for.
+    pub(super) fn is_unasked(&self) -> bool {
+        matches!(self.cost, Err(Unknown::Unasked))
+    }
+
     /// No key can serve without: wait for the prices that are not known yet. `false` when there is nothing to wait for.
     pub(super) async fn ask(&mut self, pot: &Pot, default: Option<Usd>) -> bool {
-        if !matches!(self.cost, Err(Unknown::Unasked)) {
+        if !self.is_unasked() {
             return false;
         }
         let asked = pot.prices().list_for(&self.spending, pot.clock()).await;
