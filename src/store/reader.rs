@@ -1,5 +1,6 @@
 //! The thread that reads, on a connection that cannot write.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -48,7 +49,10 @@ impl Reader {
             })?,
             Self::Here(connection) => query(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)),
         }
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        // The thread answers everything that it was sent, even while the store closes, unless a query panics.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unreadable("a query broke off, by a fault of potluck's".into())))
     }
 }
 
@@ -65,6 +69,28 @@ pub(super) fn at_one_moment<T>(
 
 fn read(mut connection: Connection, queries: &Receiver<Query>) {
     while let Ok(query) = queries.recv() {
-        query(&mut connection);
+        // A transaction that is dropped is rolled back, so the connection is good for the next query.
+        if catch_unwind(AssertUnwindSafe(|| query(&mut connection))).is_err() {
+            tracing::error!("a query of the store panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_that_panics_fails_alone() {
+        let connection = Connection::open_in_memory().expect("memory");
+        let (reader, thread) = Reader::start(connection).expect("started");
+        for _ in 0..2 {
+            let broken = reader.ask::<()>(|_| panic!("by this test, on purpose")).await;
+            assert!(matches!(&broken, Err(StoreError::Unreadable(why)) if why.contains("potluck")), "{broken:?}");
+            let answer = reader.ask(|c| Ok(c.query_row("SELECT 42", [], |row| row.get::<_, i64>(0))?)).await;
+            assert_eq!(answer.expect("answered"), 42);
+        }
+        drop(reader);
+        thread.join().expect("it ended in order");
     }
 }
