@@ -23,7 +23,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    fn request(self, model: &str, credential: Option<&str>) -> Vec<u8> {
+    fn request(self, model: &str, credential: &str) -> Vec<u8> {
         let body = match self {
             Self::Json => {
                 format!(r#"{{"model":"{model}","max_tokens":100,"messages":[{{"role":"user","content":"hello"}}]}}"#)
@@ -35,10 +35,9 @@ impl Shape {
                 format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(bytes))
             }
         };
-        let bearer = credential.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
         format!(
-            "POST /api/v1/chat/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{bearer}\
-             Content-Length: {}\r\n\r\n{body}",
+            "POST /api/v1/chat/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+             Authorization: Bearer {credential}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()
@@ -88,7 +87,7 @@ impl Load {
 
 /// Load `proxy` for about `length`.
 pub async fn run(proxy: &Proxy, shape: Shape, length: Duration) -> Load {
-    let request = std::sync::Arc::new(shape.request(&shape.model(), proxy.credential.as_deref()));
+    let request = std::sync::Arc::new(shape.request(&shape.model(), &proxy.credential));
     let (cpu, started) = (proxy.cpu_seconds(), Clock::system().tick());
     let workers: Vec<_> = (0..CONNECTIONS)
         .map(|_| tokio::spawn(worker(proxy.address, std::sync::Arc::clone(&request), started, length)))
@@ -167,7 +166,7 @@ fn content_length(head: &[u8]) -> Option<usize> {
 
 /// Open streams that have begun and then stand still, and wait until their heads have come.
 pub async fn hold_streams(proxy: &Proxy, count: usize) -> Vec<TcpStream> {
-    let request = Shape::Stream { chunks: 2 }.request("sim/fast-sse-2-600000", None);
+    let request = Shape::Stream { chunks: 2 }.request("sim/fast-sse-2-600000", &proxy.credential);
     let mut held = Vec::with_capacity(count);
     for _ in 0..count {
         let mut stream = TcpStream::connect(proxy.address).await.expect("connected");
