@@ -137,9 +137,12 @@ impl Pot {
         Ok(())
     }
 
-    /// The books of a key are not to be relied on: nothing is spent on it until a person has looked.
-    pub(crate) fn unsound(&self, key: KeyId) {
-        self.pool().set_unsound(key, true, self.clock.now());
+    /// The books of a key are not to be relied on: nothing is spent on it until a person has looked. Or they are again.
+    pub(super) async fn set_unsound(&self, key: KeyId, unsound: bool) {
+        self.pool().set_unsound(key, unsound, self.clock.now());
+        if let Err(error) = self.store.set_unsound(key, unsound).await {
+            tracing::error!(%key, unsound, %error, "whether a key's books are sound could not be written down");
+        }
     }
 
     /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits for it.

@@ -102,7 +102,7 @@ impl Pot {
             StoreError::KeyPresent(present) => DonateError::AlreadyPresent(present),
             error => error.into(),
         })?;
-        self.seat(StoredKey { id, key, spent: Usd::ZERO, purse: PurseFigures::default(), usage }, now);
+        self.seat(StoredKey { id, key, spent: Usd::ZERO, purse: PurseFigures::default(), usage, unsound: false }, now);
         for evidence in &look.evidence {
             self.evidence(id, evidence, now);
         }

@@ -158,7 +158,7 @@ impl Pot {
     }
 
     fn seat(&self, stored: StoredKey, now: Timestamp) {
-        let StoredKey { id, key, spent, purse, usage } = stored;
+        let StoredKey { id, key, spent, purse, usage, unsound } = stored;
         let NewKey { credential, label, donor_id, donor_name, account, limits, state, added_at } = key;
         let card = Card {
             masked: credential.masked(),
@@ -187,6 +187,9 @@ impl Pot {
         }
         if pool.set_limits(id, Arc::new(limits), now) {
             pool.sync_purse(id, purse, now);
+        }
+        if unsound {
+            pool.set_unsound(id, true, now);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What operators see and do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
 use crate::clock::Day;
@@ -194,11 +194,12 @@ impl Pot {
     }
 
     /// Verify the books of a day, or all of them. Nothing is spent any more on a key whose lines do not follow from each
-    /// other, or whose sums do not follow from its lines.
+    /// other, or whose sums do not follow from its lines, until a look at all of them finds nothing wrong with it.
     ///
     /// # Errors
     /// When the ledger cannot be read.
     pub(crate) async fn verify_books(&self, day: Option<Day>) -> Result<(), StoreError> {
+        let mut found = BTreeSet::new();
         for imbalance in self.store.verify_totals(day).await? {
             let Imbalance { kind, day, key, recorded, recomputed } = imbalance;
             let day = day.map(|day| day.to_string());
@@ -209,9 +210,15 @@ impl Pot {
                 }
                 kind => tracing::error!(day, %key, ?kind, %recorded, %recomputed, "the books do not balance"),
             }
-            if let Some(key) = imbalance.unsound_key() {
-                self.unsound(key);
-            }
+            found.extend(imbalance.unsound_key());
+        }
+        for key in &found {
+            self.set_unsound(*key, true).await;
+        }
+        let known = if day.is_none() { self.pool().unsound_keys() } else { Vec::new() };
+        for key in known.into_iter().filter(|key| !found.contains(key)) {
+            tracing::warn!(%key, "the books of this key are sound again: it is back");
+            self.set_unsound(key, false).await;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! A pot whose store is told when to write, and how that goes.
 
+use std::path::Path;
+
 use super::*;
 use crate::config::Config;
 use crate::money::{Basis, Caps, Cost, Entry, Limits, Outcome, PurseFigures, RequestId, Tokens, Usd, Window};
@@ -21,10 +23,22 @@ impl Bench {
     /// With one key, of which 100 pico-dollars may be spent in all.
     async fn new() -> Self {
         let place = tempfile::tempdir().expect("a directory");
+        let (pot, stepper) = Self::open(place.path());
+        let mut bench = Self { pot, stepper, key: KeyId(0), place };
+        let (pot, credential) = (Arc::clone(&bench.pot), Credential::parse(&format!("sk-or-v1-{:064x}", 1)));
+        let donated = bench.carry_out(None, pot.donate_unseen(credential.expect("a key"))).await;
+        bench.key = donated.expect("written").expect("new").id;
+        let caps: Caps = [(Window::Total, Usd::from_pico(100))].into_iter().collect();
+        let limits = |all: &mut Limits| all.caps = caps;
+        bench.carry_out(None, pot.change_limits(KeyRef::Id(bench.key), limits)).await.expect("written");
+        bench
+    }
+
+    fn open(place: &Path) -> (Arc<Pot>, Stepper) {
         let options = StoreOptions {
-            path: place.path().join("potluck.db"),
+            path: place.join("potluck.db"),
             master_key: Some(Secret::new("07".repeat(32))),
-            master_key_file: place.path().join("master.key"),
+            master_key_file: place.join("master.key"),
             queue_max_entries: 100,
             commit_gather: Duration::ZERO,
             first_lookup: Duration::ZERO,
@@ -37,14 +51,15 @@ impl Bench {
         let line = Bounds { places: 100, per_client: 100 };
         let (policy, metrics, wait_for_key) = (Policy::default(), Metrics::new(), Duration::from_secs(2));
         let parts = Parts { clock, policy, store, loaded, origin, metrics, line, wait_for_key };
-        let mut bench = Self { pot: Pot::new(parts), stepper, key: KeyId(0), place };
-        let (pot, credential) = (Arc::clone(&bench.pot), Credential::parse(&format!("sk-or-v1-{:064x}", 1)));
-        let donated = bench.carry_out(None, pot.donate_unseen(credential.expect("a key"))).await;
-        bench.key = donated.expect("written").expect("new").id;
-        let caps: Caps = [(Window::Total, Usd::from_pico(100))].into_iter().collect();
-        let limits = |all: &mut Limits| all.caps = caps;
-        bench.carry_out(None, pot.change_limits(KeyRef::Id(bench.key), limits)).await.expect("written");
-        bench
+        (Pot::new(parts), stepper)
+    }
+
+    /// The process is killed, and another one begins.
+    fn killed(self) -> Self {
+        let Self { pot, stepper, key, place } = self;
+        drop((pot, stepper));
+        let (pot, stepper) = Self::open(place.path());
+        Self { pot, stepper, key, place }
     }
 
     /// Make a call, and have what it wants written, in the way of this fault.
@@ -251,13 +266,38 @@ async fn nothing_is_spent_on_a_key_whose_sums_do_not_follow_from_its_lines() {
         bench.suspended(60).await;
         let pot = Arc::clone(&bench.pot);
         bench.carry_out(None, pot.store().bury()).await.expect("the finer sums are whole");
-        pot.verify_books(None).await.expect("readable");
+        bench.carry_out(None, pot.verify_books(None)).await.expect("readable");
         assert_eq!(bench.gate(), Gate::Open);
         let hand = rusqlite::Connection::open(bench.place.path().join("potluck.db")).expect("opens");
         assert_eq!(hand.execute(change, []).expect("changed"), 1);
-        pot.verify_books(day).await.expect("readable");
+        bench.carry_out(None, pot.verify_books(day)).await.expect("readable");
         assert_eq!(bench.gate(), gate, "{change}");
+        let known = bench.by_hand("SELECT count(unsound_at) FROM keys");
+        assert_eq!(known, i64::from(gate == Gate::Unsound));
+        assert_eq!(bench.killed().gate(), gate, "the next process knows it from the start: {change}");
     }
+}
+
+#[tokio::test]
+async fn a_key_is_back_when_all_of_its_books_are_sound_again() {
+    let mut bench = Bench::new().await;
+    bench.suspended(60).await;
+    let pot = Arc::clone(&bench.pot);
+    bench.carry_out(None, pot.store().bury()).await.expect("the finer sums are whole");
+    let hand = rusqlite::Connection::open(bench.place.path().join("potluck.db")).expect("opens");
+    for (pico, day, gate) in [
+        (1, None, Gate::Unsound),
+        // A look at one day says nothing of the others.
+        (0, Some(NOON.day()), Gate::Unsound),
+        (0, None, Gate::Open),
+    ] {
+        hand.execute("UPDATE key_totals SET pico = ?1 WHERE key = 1", (pico,)).expect("changed");
+        bench.carry_out(None, pot.verify_books(day)).await.expect("readable");
+        assert_eq!(bench.gate(), gate, "{pico} {day:?}");
+    }
+    assert_eq!(bench.by_hand("SELECT count(unsound_at) FROM keys"), 0);
+    let told = "SELECT group_concat(action) = 'books_unsound,books_sound' FROM audit WHERE action LIKE 'books%'";
+    assert_eq!(bench.by_hand(told), 1, "each once");
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ pub(super) enum Command {
     RemoveKey { id: KeyId, at: Timestamp, reply: Reply<()> },
     /// Note that an operator set a key's health; the state itself goes the way of all states.
     NoteHealth { id: KeyId, health: Health, at: Timestamp, reply: Reply<()> },
+    /// Note that a key's books are not sound, or are again.
+    SetUnsound { id: KeyId, unsound: bool, reply: Reply<()> },
     /// Find or make an account.
     Account { name: String, reply: Reply<AccountId> },
     /// Put a key into an account.
@@ -125,6 +127,9 @@ impl Command {
             }),
             Self::NoteHealth { id, health, at, reply } => {
                 within(transaction, reply, |c| Ok(keys::audit(c, at, "health_set", id, Some(health.name()))?))
+            }
+            Self::SetUnsound { id, unsound, reply } => {
+                within(transaction, reply, |c| Ok(keys::set_unsound(c, id, unsound, desk.now)?))
             }
             Self::Account { name, reply } => within(transaction, reply, |c| keys::account(c, &name)),
             Self::SetAccount { id, account, reply } => {

@@ -60,6 +60,17 @@ pub(super) fn remove(connection: &Connection, id: KeyId) -> Result<(), Failed> {
     }
 }
 
+/// Note that a key's books are not sound, or are again. What is known already is not noted twice.
+pub(super) fn set_unsound(connection: &Connection, id: KeyId, unsound: bool, now: Timestamp) -> rusqlite::Result<()> {
+    let changed = connection
+        .prepare_cached("UPDATE keys SET unsound_at = ?2 WHERE id = ?1 AND (unsound_at IS NULL) = ?3")?
+        .execute((id.0, unsound.then_some(now.as_millis()), unsound))?;
+    match changed {
+        0 => Ok(()),
+        _ => audit(connection, now, if unsound { "books_unsound" } else { "books_sound" }, id, None),
+    }
+}
+
 /// Write a key's state. A key that is gone has none.
 pub(super) fn save_state(connection: &Connection, id: KeyId, state: &KeyState) -> rusqlite::Result<()> {
     connection
@@ -140,6 +151,9 @@ pub(super) fn usage_check(connection: &Connection, id: KeyId) -> Result<Option<U
     Ok(check.flatten())
 }
 
+/// Columns of a usage check.
+const USAGE_WIDTH: usize = 6;
+
 fn read_usage_check(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<UsageCheck>> {
     let Some(at) = maybe_time(row, from)? else { return Ok(None) };
     let usd = |at: usize| row.get(from + at).map(Usd::from_pico);
@@ -155,7 +169,7 @@ pub(super) fn load(connection: &Connection, sealer: &Sealer, today: Day) -> Resu
     }
     let mut purses = purse::of_all(connection, today)?;
     let mut keys = connection.prepare_cached(&format!(
-        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0),          health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining,          limit_left, limit_paid, credit_left, credit_paid, {},          usage_at, usage_total, usage_settled, usage_before, usage_elsewhere, usage_drift          FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
+        "SELECT k.id, fingerprint, sealed, label, donor_id, donor_name, account, added_at, coalesce(t.pico, 0),          health, since, until, cause, note, free_until, strikes, verified, probe_at, remaining,          limit_left, limit_paid, credit_left, credit_paid, {},          usage_at, usage_total, usage_settled, usage_before, usage_elsewhere, usage_drift, unsound_at IS NOT NULL          FROM keys AS k LEFT JOIN key_totals AS t ON t.key = k.id ORDER BY k.id",
         limits::COLUMNS
     ))?;
     let mut rows = keys.query([])?;
@@ -165,8 +179,10 @@ pub(super) fn load(connection: &Connection, sealer: &Sealer, today: Day) -> Resu
             Some(key) => {
                 let spent = Usd::from_pico(row.get(8)?);
                 let purse = PurseFigures { total: spent, ..purses.remove(&id).unwrap_or_default() };
-                let usage = read_usage_check(row, STATE + STATE_WIDTH + limits::WIDTH)?;
-                loaded.keys.push(StoredKey { id, key, spent, purse, usage });
+                let usage_from = STATE + STATE_WIDTH + limits::WIDTH;
+                let usage = read_usage_check(row, usage_from)?;
+                let unsound = row.get(usage_from + USAGE_WIDTH)?;
+                loaded.keys.push(StoredKey { id, key, spent, purse, usage, unsound });
             }
             None => {
                 tracing::error!(key = %id, "this key's row was changed and does not open: not served, left as it is");

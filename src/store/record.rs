@@ -50,6 +50,8 @@ pub struct StoredKey {
     pub purse: PurseFigures,
     /// Its own usage against the ledger, when the two were last compared.
     pub usage: Option<UsageCheck>,
+    /// When its books were last looked at they did not follow from its lines.
+    pub unsound: bool,
 }
 
 /// What the store held when it was opened.

@@ -52,7 +52,14 @@ pub async fn donate(process: &Rc<Process>, account: usize, limits: Limits) {
     let Ok(id) = process.store.add_key_with_usage(key.clone(), Some(check)).await else { return };
     world.machine.gifts.borrow_mut().insert(id, Gift { account, usage_before: Some(usage_before) });
     tell_limits(world, id, &key.limits);
-    process.seat(StoredKey { id, key, spent: none, purse: PurseFigures::default(), usage: Some(check) });
+    process.seat(StoredKey {
+        id,
+        key,
+        spent: none,
+        purse: PurseFigures::default(),
+        usage: Some(check),
+        unsound: false,
+    });
     process.probe_wanted.notify_one();
     world.tell(Event::Donated { key: id, account });
 }

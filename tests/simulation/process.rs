@@ -157,7 +157,8 @@ impl Process {
     }
 
     pub fn seat(&self, stored: StoredKey) {
-        let StoredKey { id, key, spent, purse, usage } = stored;
+        let StoredKey { id, key, spent, purse, usage, unsound } = stored;
+        assert!(!unsound, "nobody has changed lines of {id}");
         let NewKey { credential, label, account, limits, state, .. } = key;
         let upstream = label.and_then(|label| label.parse().ok()).expect("every key's label is its account");
         self.cards.borrow_mut().insert(id, upstream);

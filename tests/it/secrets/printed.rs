@@ -58,6 +58,7 @@ async fn no_debug_form_holds_a_secret() {
         spent: potluck::money::Usd::ZERO,
         purse: potluck::money::PurseFigures::default(),
         usage: None,
+        unsound: false,
     };
     let donation = Donation {
         credential: credential.clone(),
