@@ -118,7 +118,8 @@ fn sums(file: &Connection) {
          INSERT INTO day_totals SELECT day, 0, {columns} FROM entries GROUP BY 1;
          INSERT INTO key_totals SELECT key, {columns} FROM entries GROUP BY 1;
          INSERT INTO key_totals SELECT 0, {columns} FROM entries;
-         INSERT INTO day_starts SELECT day, min(id) FROM entries GROUP BY 1;"
+         INSERT INTO day_starts SELECT day, min(id) FROM entries GROUP BY 1;
+         INSERT INTO client_spans SELECT DISTINCT client, at >> 7 FROM entries WHERE client IS NOT NULL;"
     ))
     .expect("summed up");
     let last: i64 = file.query_row("SELECT max(id) FROM entries", [], |row| row.get(0)).expect("a number");

@@ -35,6 +35,7 @@ pub struct Auditor {
 #[derive(Default)]
 struct Done {
     buried: bool,
+    spans_made: bool,
     verified: Option<Timestamp>,
     rolled_up: Option<Day>,
 }
@@ -60,6 +61,13 @@ impl Auditor {
         if !done.buried && self.claim.is_held() {
             self.pot.bury().await?;
             done.buried = true;
+        }
+        if done.buried && !done.spans_made {
+            match self.pot.store().make_spans().await {
+                Ok(()) => done.spans_made = true,
+                // Nothing waits for it: the index by client is used for longer.
+                Err(error) => tracing::warn!(%error, "an index of the ledger could not be replaced yet"),
+            }
         }
         self.pot.catch_up().await;
         self.pot.look_at_others().await?;

@@ -34,7 +34,7 @@ fn bound(spending: &Spending, prices: &PriceList) -> Result<Usd, Unbounded> {
     let asked = facts.output.and_then(|output| output.asked);
     let mut worst = None;
     each_offer(facts, prices, |offer| {
-        worst = worst.max(Some(offer.cost(asked)?));
+        worst = worst.max(Some(offer.cost(asked)?.max(Usd::ZERO)));
         Ok(())
     })?;
     worst.ok_or(Unbounded::NoModel)

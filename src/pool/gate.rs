@@ -17,7 +17,7 @@ pub enum Gate {
     Paused,
     /// Past the date the donor has set.
     Expired,
-    /// The books of this key do not follow from its entries: nothing is spent on it until a person has looked.
+    /// The books of this key do not follow from its entries: nothing is spent on it until they do again.
     Unsound,
     /// Its caps leave nothing, or what OpenRouter says is left is the owner's reserve.
     Spent {

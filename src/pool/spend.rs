@@ -162,11 +162,6 @@ impl Pool {
         self.regate(place, now);
     }
 
-    /// Keys whose books are not sound.
-    pub fn unsound_keys(&self) -> Vec<KeyId> {
-        self.slots.iter().flatten().filter(|slot| slot.unsound).map(|slot| slot.id).collect()
-    }
-
     /// Keys that have, or had, limits on money.
     pub fn keys_with_purse(&self) -> Vec<KeyId> {
         self.slots.iter().flatten().filter(|slot| slot.purse.is_some()).map(|slot| slot.id).collect()

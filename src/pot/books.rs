@@ -137,12 +137,33 @@ impl Pot {
         Ok(())
     }
 
-    /// The books of a key are not to be relied on: nothing is spent on it until a person has looked. Or they are again.
-    pub(super) async fn set_unsound(&self, key: KeyId, unsound: bool) {
-        self.pool().set_unsound(key, unsound, self.clock.now());
-        if let Err(error) = self.store.set_unsound(key, unsound).await {
-            tracing::error!(%key, unsound, %error, "whether a key's books are sound could not be written down");
+    /// The books of these keys are not to be relied on: nothing is spent on them from here on.
+    pub(super) fn close_unsound(&self, keys: impl IntoIterator<Item = KeyId>, unsound: bool) {
+        let (mut pool, now) = (self.pool(), self.clock.now());
+        keys.into_iter().for_each(|key| pool.set_unsound(key, unsound, now));
+    }
+
+    /// The same, also for processes to come.
+    pub(super) async fn found_unsound(&self, keys: Vec<KeyId>) {
+        self.close_unsound(keys.iter().copied(), true);
+        let _changing = self.changes.read().await;
+        let _writing = self.soundness.lock().await;
+        if let Err(error) = self.store.set_unsound(keys.clone()).await {
+            tracing::error!(?keys, %error, "that the books of keys are not sound could not be written down");
         }
+        // Whoever let one of them in again meanwhile did not know.
+        self.close_unsound(keys, true);
+    }
+
+    /// A look at all of the books has found nothing wrong with these keys, of which something was found at that time.
+    pub(super) async fn found_sound(&self, keys: Vec<(KeyId, Timestamp)>) -> Result<(), StoreError> {
+        let _changing = self.changes.read().await;
+        let _writing = self.soundness.lock().await;
+        let sound = self.store.set_sound(keys).await?;
+        sound.iter().for_each(|key| tracing::warn!(%key, "the books of this key are sound again: it is back"));
+        self.close_unsound(sound, false);
+        self.freed();
+        Ok(())
     }
 
     /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits for it.

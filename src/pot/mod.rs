@@ -85,6 +85,8 @@ pub struct Pot {
     waiting: Waiting,
     /// Held by whoever changes which keys there are and what their donors allow.
     changes: tokio::sync::RwLock<()>,
+    /// Held while it is written down which keys' books are sound, and until the pool knows.
+    soundness: tokio::sync::Mutex<()>,
     /// Changes of limits, one after the other.
     changing_limits: tokio::sync::Mutex<()>,
     /// Held while a cost in suspense is settled in the store and in the pool: whoever compares the two waits.
@@ -140,6 +142,7 @@ impl Pot {
             lease_wanted: Notify::new(),
             waiting: Waiting::new(line, wait_for_key),
             changes: tokio::sync::RwLock::default(),
+            soundness: tokio::sync::Mutex::default(),
             changing_limits: tokio::sync::Mutex::default(),
             books: tokio::sync::Mutex::default(),
             overshot: Mutex::default(),

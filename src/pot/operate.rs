@@ -199,7 +199,10 @@ impl Pot {
     /// # Errors
     /// When the ledger cannot be read.
     pub(crate) async fn verify_books(&self, day: Option<Day>) -> Result<(), StoreError> {
-        let mut found = BTreeSet::new();
+        let is_whole = day.is_none();
+        let (known, mut found) = (self.store.unsound().await?, BTreeSet::new());
+        // A process before this one may have found something after this one began.
+        self.close_unsound(known.iter().map(|(key, _)| *key), true);
         for imbalance in self.store.verify_totals(day).await? {
             let Imbalance { kind, day, key, recorded, recomputed } = imbalance;
             let day = day.map(|day| day.to_string());
@@ -212,15 +215,11 @@ impl Pot {
             }
             found.extend(imbalance.unsound_key());
         }
-        for key in &found {
-            self.set_unsound(*key, true).await;
+        let absolved: Vec<_> = known.into_iter().filter(|(key, _)| is_whole && !found.contains(key)).collect();
+        if !found.is_empty() {
+            self.found_unsound(found.into_iter().collect()).await;
         }
-        let known = if day.is_none() { self.pool().unsound_keys() } else { Vec::new() };
-        for key in known.into_iter().filter(|key| !found.contains(key)) {
-            tracing::warn!(%key, "the books of this key are sound again: it is back");
-            self.set_unsound(key, false).await;
-        }
-        Ok(())
+        if absolved.is_empty() { Ok(()) } else { self.found_sound(absolved).await }
     }
 
     /// What keys that can still pay are known to have left, less what they have paid since: each account counts once,

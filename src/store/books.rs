@@ -15,7 +15,8 @@ use super::record::{
     GenerationRecord, Imbalance, Job, PoolSpend, RolledUp, Settlement, Suspense, SuspenseSummary, Totals,
 };
 use super::rollup::Step;
-use super::{Shared, Store, listing, query, start, summary};
+use super::spans::Made;
+use super::{Shared, Store, keys, listing, query, start, summary};
 
 impl Store {
     /// What keys and pool have done and paid in all, and on `today`.
@@ -132,8 +133,46 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Keys whose books were found not to be sound, with the time of the last finding: also by processes before this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub async fn unsound(&self) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
+        self.read(|connection| Ok(keys::unsound(connection)?)).await
+    }
+
+    /// Write down that keys' books are not sound. Durable when it returns; nothing for a key that is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`].
+    pub async fn set_unsound(&self, ids: Vec<KeyId>) -> Result<(), StoreError> {
+        self.write(|reply| Command::SetUnsound { ids, reply }).await
+    }
+
+    /// Write down that they are again, but for those of which something was found since the time given. Which those are that
+    /// are sound.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`].
+    pub async fn set_sound(&self, ids: Vec<(KeyId, Timestamp)>) -> Result<Vec<KeyId>, StoreError> {
+        self.write(|reply| Command::SetSound { ids, reply }).await
+    }
+
+    /// Make spans of the lines of clients that an earlier potluck has written, which had an index of them. Until that is done,
+    /// the index leads to them. Only for the process that alone has the [`Claim`](super::Claim).
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`]: what was made stays, and the rest is to be tried again.
+    pub async fn make_spans(&self) -> Result<(), StoreError> {
+        let mut made = Some(Made::NOTHING);
+        while let Some(after) = made {
+            made = self.write(|reply| Command::MakeSpans { after, reply }).await?;
+        }
+        Ok(())
+    }
+
     /// Keys whose ledger entries or sums somebody has changed, as far as the check at the start and every
-    /// [`Store::verify_totals`] have found. Nothing must be spent on them.
+    /// [`Store::verify_totals`] of this process have found, whatever was found later.
     pub fn tampered(&self) -> Vec<KeyId> {
         self.shared.tampered.keys()
     }

@@ -17,6 +17,7 @@ use super::purse::{self, Ask};
 use super::record::{Buried, Finding, Grant, Holder, Job, NewKey, Recovered, Settlement};
 use super::rollup::{self, Step};
 use super::seal::Sealer;
+use super::spans::{self, Made};
 use super::{epochs, keys, ledger, limits, query};
 
 /// Where an answer goes. Dropped without one, the caller hears that the write failed.
@@ -31,8 +32,10 @@ pub(super) enum Command {
     RemoveKey { id: KeyId, at: Timestamp, reply: Reply<()> },
     /// Note that an operator set a key's health; the state itself goes the way of all states.
     NoteHealth { id: KeyId, health: Health, at: Timestamp, reply: Reply<()> },
-    /// Note that a key's books are not sound, or are again.
-    SetUnsound { id: KeyId, unsound: bool, reply: Reply<()> },
+    /// Note that keys' books are not sound.
+    SetUnsound { ids: Vec<KeyId>, reply: Reply<()> },
+    /// Note that they are again, unless that was found since.
+    SetSound { ids: Vec<(KeyId, Timestamp)>, reply: Reply<Vec<KeyId>> },
     /// Find or make an account.
     Account { name: String, reply: Reply<AccountId> },
     /// Put a key into an account.
@@ -59,6 +62,8 @@ pub(super) enum Command {
     Reckon { key: KeyId, finding: Box<Finding>, reply: Reply<bool> },
     /// Note how a key's own usage compares with the ledger.
     SaveUsageCheck { id: KeyId, check: UsageCheck, reply: Reply<()> },
+    /// Make spans of some more lines of clients.
+    MakeSpans { after: Made, reply: Reply<Option<Made>> },
     /// Roll up some old entries.
     RollUp { step: Step, reply: Reply<Step> },
     /// About clients and signing keys.
@@ -128,9 +133,10 @@ impl Command {
             Self::NoteHealth { id, health, at, reply } => {
                 within(transaction, reply, |c| Ok(keys::audit(c, at, "health_set", id, Some(health.name()))?))
             }
-            Self::SetUnsound { id, unsound, reply } => {
-                within(transaction, reply, |c| Ok(keys::set_unsound(c, id, unsound, desk.now)?))
+            Self::SetUnsound { ids, reply } => {
+                within(transaction, reply, |c| Ok(keys::set_unsound(c, &ids, desk.now)?))
             }
+            Self::SetSound { ids, reply } => within(transaction, reply, |c| Ok(keys::set_sound(c, &ids, desk.now)?)),
             Self::Account { name, reply } => within(transaction, reply, |c| keys::account(c, &name)),
             Self::SetAccount { id, account, reply } => {
                 within(transaction, reply, |c| keys::set_account(c, id, account))
@@ -143,6 +149,7 @@ impl Command {
             Self::SaveUsageCheck { id, check, reply } => {
                 within(transaction, reply, |c| keys::save_usage_check(c, id, &check))
             }
+            Self::MakeSpans { after, reply } => within(transaction, reply, |c| Ok(spans::make(c, after)?)),
             Self::RollUp { step, reply } => within(transaction, reply, |c| Ok(rollup::step(c, step, desk.now)?)),
             Self::Client(command) => command.run(transaction, desk.sealer),
             Self::Flush { reply } => within(transaction, reply, |_| Ok(())),

@@ -15,7 +15,7 @@ use crate::pool::KeyId;
 use super::column;
 use super::command::Failed;
 use super::record::{Buried, Recovered, StaleLease};
-use super::{budgets, intents, ledger, row, spans};
+use super::{budgets, intents, ledger, row};
 
 /// Begin a new epoch.
 pub(super) fn begin(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
@@ -49,7 +49,6 @@ pub(super) fn bury(
     first_lookup: Duration,
 ) -> rusqlite::Result<Vec<Buried>> {
     row::end_of_unchained(connection)?;
-    spans::take_over(connection)?;
     let mut dead = connection.prepare_cached(
         "SELECT id, opened_at FROM epochs WHERE id < ?1 AND closed_at IS NULL AND buried_at IS NULL ORDER BY id",
     )?;

@@ -60,15 +60,43 @@ pub(super) fn remove(connection: &Connection, id: KeyId) -> Result<(), Failed> {
     }
 }
 
-/// Note that a key's books are not sound, or are again. What is known already is not noted twice.
-pub(super) fn set_unsound(connection: &Connection, id: KeyId, unsound: bool, now: Timestamp) -> rusqlite::Result<()> {
-    let changed = connection
-        .prepare_cached("UPDATE keys SET unsound_at = ?2 WHERE id = ?1 AND (unsound_at IS NULL) = ?3")?
-        .execute((id.0, unsound.then_some(now.as_millis()), unsound))?;
-    match changed {
-        0 => Ok(()),
-        _ => audit(connection, now, if unsound { "books_unsound" } else { "books_sound" }, id, None),
+/// Keys whose books are not sound, and when that was last found.
+pub(super) fn unsound(connection: &Connection) -> rusqlite::Result<Vec<(KeyId, Timestamp)>> {
+    let mut keys = connection.prepare_cached("SELECT id, unsound_at FROM keys WHERE unsound_at IS NOT NULL")?;
+    keys.query_map([], |row| Ok((column::key(row, 0)?, column::time(row, 1)?)))?.collect()
+}
+
+/// The books of these keys were found not to be sound. That it was the first time is told once.
+pub(super) fn set_unsound(connection: &Connection, ids: &[KeyId], now: Timestamp) -> rusqlite::Result<()> {
+    let known = unsound(connection)?;
+    for id in ids {
+        let is_there = connection
+            .prepare_cached("UPDATE keys SET unsound_at = ?2 WHERE id = ?1")?
+            .execute((id.0, now.as_millis()))?;
+        if is_there == 1 && !known.iter().any(|(known, _)| known == id) {
+            audit(connection, now, "books_unsound", *id, None)?;
+        }
     }
+    Ok(())
+}
+
+/// The books of these keys are sound again, unless they were found not to be since that time. Which of them are.
+pub(super) fn set_sound(
+    connection: &Connection,
+    ids: &[(KeyId, Timestamp)],
+    now: Timestamp,
+) -> rusqlite::Result<Vec<KeyId>> {
+    let mut sound = Vec::with_capacity(ids.len());
+    for (id, since) in ids {
+        let changed = connection
+            .prepare_cached("UPDATE keys SET unsound_at = NULL WHERE id = ?1 AND unsound_at = ?2")?
+            .execute((id.0, since.as_millis()))?;
+        if changed == 1 {
+            audit(connection, now, "books_sound", *id, None)?;
+            sound.push(*id);
+        }
+    }
+    Ok(sound)
 }
 
 /// Write a key's state. A key that is gone has none.

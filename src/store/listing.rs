@@ -28,6 +28,8 @@ const READ_MAX: usize = 5_000;
 enum Lead {
     Key,
     Client,
+    /// The index by client, as long as there is one: until then spans do not lead to all lines.
+    ClientIndex,
     Failed,
     Time,
 }
@@ -37,6 +39,7 @@ impl Lead {
         match filter {
             LedgerFilter { key: Some(_), .. } => Self::Key,
             LedgerFilter { client: Some(_), .. } if spans_are_whole => Self::Client,
+            LedgerFilter { client: Some(_), .. } => Self::ClientIndex,
             LedgerFilter { outcome: Some(outcome), .. } if *outcome != Outcome::Answered => Self::Failed,
             _ => Self::Time,
         }
@@ -49,6 +52,7 @@ impl Lead {
         match self {
             Self::Key => of("key = :key AND"),
             Self::Client => LINES_OF_CLIENT.to_owned(),
+            Self::ClientIndex => of("client = :client AND"),
             Self::Failed => of("outcome = :outcome AND outcome <> 'answered' AND"),
             Self::Time => of(""),
         }
@@ -94,7 +98,9 @@ fn page_of(
     let outcome = filter.outcome.map(Outcome::name);
     let mut rows = match lead {
         Lead::Key => lines.query(named_params! {":from": from, ":at": at, ":line": line, ":key": key}),
-        Lead::Client => lines.query(named_params! {":from": from, ":at": at, ":line": line, ":client": client}),
+        Lead::Client | Lead::ClientIndex => {
+            lines.query(named_params! {":from": from, ":at": at, ":line": line, ":client": client})
+        }
         Lead::Failed => lines.query(named_params! {":from": from, ":at": at, ":line": line, ":outcome": outcome}),
         Lead::Time => lines.query(named_params! {":from": from, ":at": at, ":line": line}),
     }?;

@@ -216,14 +216,6 @@ impl Store {
         self.answer(answer).await
     }
 
-    /// Write down that a key's books are not sound, or are again. Durable when it returns; nothing for a key that is gone.
-    ///
-    /// # Errors
-    /// [`StoreError::Unwritable`].
-    pub async fn set_unsound(&self, id: KeyId, unsound: bool) -> Result<(), StoreError> {
-        self.write(|reply| Command::SetUnsound { id, unsound, reply }).await
-    }
-
     /// Store a key, and that it was added. Durable when it returns.
     ///
     /// # Errors

@@ -356,7 +356,7 @@ pub struct Imbalance {
 }
 
 impl Imbalance {
-    /// The key whose books are wrong: nothing must be spent on it until an operator has looked. None where only the sums of
+    /// The key whose books are wrong: nothing must be spent on it until they are right again. None where only the sums of
     /// the whole pool are off.
     pub fn unsound_key(&self) -> Option<KeyId> {
         (self.key != POOL).then_some(self.key)

@@ -12,9 +12,10 @@ use crate::clock::{Day, Timestamp};
 use crate::pool::KeyId;
 
 use super::cells::{self, Cell, Place, Table};
+use super::keys;
 use super::record::RolledUp;
 use super::row::{COLUMNS, Line, Link, WIDTH};
-use super::spans;
+use super::spans::{self, Spans};
 
 /// Lines looked at in one transaction: some tens of milliseconds.
 const LINES_AT_A_TIME: i64 = 1000;
@@ -49,6 +50,7 @@ impl Step {
 struct Going {
     ids: Vec<i64>,
     cells: BTreeMap<Place, Cell>,
+    spans: Spans,
     /// What each key's next line follows on.
     starts: BTreeMap<KeyId, Link>,
 }
@@ -87,6 +89,10 @@ fn end(connection: &Connection, before: Day) -> rusqlite::Result<i64> {
 
 fn choose(connection: &Connection, step: &mut Step, end: i64) -> rusqlite::Result<Going> {
     let mut going = Going::default();
+    if step.after == i64::MIN {
+        // What a person has yet to look at must not be gone by then.
+        step.kept.extend(keys::unsound(connection)?.into_iter().map(|(key, _)| key));
+    }
     let mut lines = connection.prepare_cached(&format!(
         "SELECT {COLUMNS}, chain, EXISTS (SELECT 1 FROM suspense AS s WHERE s.entry = e.id AND s.settled_at IS NULL) \
          FROM entries AS e WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3"
@@ -105,6 +111,7 @@ fn choose(connection: &Connection, step: &mut Step, end: i64) -> rusqlite::Resul
             continue;
         }
         going.ids.push(line.id);
+        going.spans.add(&line);
         going.cells.entry(Place::of(&line)).or_default().add(&Cell::of(&line));
         if let Some(link) = row.get::<_, Option<Link>>(WIDTH)? {
             going.starts.insert(line.key, link);
@@ -132,7 +139,7 @@ fn remove(connection: &Connection, going: &Going) -> rusqlite::Result<()> {
          WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = day_starts.entry)",
         [],
     )?;
-    spans::forget_rolled_up(connection)?;
+    spans::forget(connection, &going.spans)?;
     let mut start = connection.prepare_cached("UPDATE chains SET start = ?2 WHERE key = ?1")?;
     for (key, link) in &going.starts {
         start.execute((key.0, link))?;

@@ -30,7 +30,8 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.execute_batch(step).map_err(unwritable)?;
     }
     if done == 0 {
-        row::end_of_unchained(&transaction).and_then(|()| spans::take_over(&transaction)).map_err(unwritable)?;
+        row::end_of_unchained(&transaction).map_err(unwritable)?;
+        spans::make(&transaction, spans::Made::NOTHING).map_err(unwritable)?;
     }
     transaction.pragma_update(None, "user_version", known).map_err(unwritable)?;
     transaction.commit().map_err(unwritable)

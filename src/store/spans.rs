@@ -5,7 +5,7 @@
 //! The busier a ledger, the more lines share a row here, and at any load a client adds at most eight rows in a second.
 
 use foldhash::{HashSet, HashSetExt};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::row::Line;
 
@@ -13,7 +13,7 @@ use super::row::Line;
 const SPAN_BITS: u32 = 7;
 
 /// The spans that lines of one transaction are in.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Spans(HashSet<(u32, i64)>);
 
 impl Spans {
@@ -21,7 +21,7 @@ impl Spans {
         Self(HashSet::new())
     }
 
-    /// A line was written.
+    /// A line was written, or goes.
     pub(super) fn add(&mut self, line: &Line<'_>) {
         if let Some(client) = line.client {
             self.0.insert((client, line.at >> SPAN_BITS));
@@ -56,31 +56,54 @@ pub(super) fn are_whole(connection: &Connection) -> rusqlite::Result<bool> {
         .map(|is_there| !is_there)
 }
 
-/// Nobody else writes any more. The index by client has led to the lines until now: spans are made of it, once.
-pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<()> {
-    if are_whole(connection)? {
-        return Ok(());
-    }
-    connection.execute_batch(
-        "INSERT INTO client_spans (client, span) \
-         SELECT DISTINCT client, at >> 7 FROM entries INDEXED BY entries_of_client WHERE client IS NOT NULL \
-         ON CONFLICT DO NOTHING; \
-         DROP INDEX entries_of_client;",
-    )
+/// Lines looked at in one transaction when spans are made of the index: some tens of milliseconds.
+const LINES_AT_A_TIME: i64 = if cfg!(test) { 2 } else { 20_000 };
+
+/// Where the making of spans is: the client and time of the last line that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made(i64, i64);
+
+impl Made {
+    pub(super) const NOTHING: Self = Self(i64::MIN, i64::MIN);
 }
 
-/// Forget the spans before the first line that is left: theirs are rolled up.
-pub(super) fn forget_rolled_up(connection: &Connection) -> rusqlite::Result<()> {
-    let first: Option<i64> =
-        connection.prepare_cached("SELECT min(at) FROM entries")?.query_row([], |row| row.get(0))?;
-    let Some(first) = first else { return Ok(()) };
-    let mut next =
-        connection.prepare_cached("SELECT client FROM client_spans WHERE client > ?1 ORDER BY client LIMIT 1")?;
-    let mut forget = connection.prepare_cached("DELETE FROM client_spans WHERE client = ?1 AND span < ?2")?;
-    let mut last = i64::MIN;
-    while let Some(client) = next.query_row((last,), |row| row.get(0)).optional()? {
-        forget.execute((client, first >> SPAN_BITS))?;
-        last = client;
+/// Make spans of some more lines of the index by client, which has led to a client's lines until now. With the last of them
+/// it is dropped, and there is nothing more to do: `None`. Only when nobody else writes who does not know of spans.
+pub(super) fn make(connection: &Connection, after: Made) -> rusqlite::Result<Option<Made>> {
+    if are_whole(connection)? {
+        return Ok(None);
+    }
+    let (mut spans, mut seen, mut last) = (Spans::new(), 0, after);
+    {
+        let mut lines = connection.prepare_cached(
+            "SELECT client, at FROM entries INDEXED BY entries_of_client \
+             WHERE client IS NOT NULL AND (client, at) > (?1, ?2) ORDER BY client, at LIMIT ?3",
+        )?;
+        let mut rows = lines.query((after.0, after.1, LINES_AT_A_TIME))?;
+        while let Some(row) = rows.next()? {
+            let (client, at): (u32, i64) = (row.get(0)?, row.get(1)?);
+            spans.0.insert((client, at >> SPAN_BITS));
+            (seen, last) = (seen + 1, Made(client.into(), at));
+        }
+    }
+    spans.write(connection)?;
+    if seen == LINES_AT_A_TIME {
+        return Ok(Some(last));
+    }
+    // There are no secrets in it, and a page that need not be wiped need not be written.
+    connection.execute_batch("PRAGMA secure_delete = OFF")?;
+    let dropped = connection.execute_batch("DROP INDEX entries_of_client");
+    connection.execute_batch("PRAGMA secure_delete = ON").and(dropped).map(|()| None)
+}
+
+/// Lines are gone: so are the spans in which their clients have none any more.
+pub(super) fn forget(connection: &Connection, gone: &Spans) -> rusqlite::Result<()> {
+    let mut forget = connection.prepare_cached(
+        "DELETE FROM client_spans WHERE client = ?1 AND span = ?2 AND NOT EXISTS (\
+             SELECT 1 FROM entries AS e WHERE e.at >= ?2 << 7 AND e.at < (?2 + 1) << 7 AND +e.client = ?1)",
+    )?;
+    for span in &gone.0 {
+        forget.execute(*span)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub enum KeyGate {
     Paused,
     /// Past the date its donor has set.
     Expired,
-    /// Its books do not follow from its entries: nothing is spent on it until a person has looked.
+    /// Its books do not follow from its entries: nothing is spent on it until they do again.
     Unsound,
     /// Its limits leave nothing.
     Spent,

@@ -121,6 +121,31 @@ async fn lines_that_are_gone_or_come_from_elsewhere_are_found() {
 }
 
 #[tokio::test]
+async fn what_was_found_since_a_look_began_is_not_forgotten_at_its_end() {
+    let place = tempfile::tempdir().expect("a directory");
+    let clock = Clock::manual(NOON);
+    let (store, _) = Store::open(options(place.path()), &clock).expect("opens");
+    let mut keys = Vec::new();
+    for number in 1..=3 {
+        keys.push(store.add_key(new_key(number)).await.expect("added"));
+    }
+    store.set_unsound(vec![keys[0], keys[1], KeyId(99)]).await.expect("written");
+    let known = store.unsound().await.expect("readable");
+    assert_eq!(known, [(keys[0], NOON), (keys[1], NOON)]);
+    let later = NOON.after(Duration::from_secs(1));
+    clock.set(later);
+    store.set_unsound(vec![keys[1], keys[2]]).await.expect("written");
+    assert_eq!(store.set_sound(known).await.expect("written"), [keys[0]]);
+    assert_eq!(store.unsound().await.expect("readable"), [(keys[1], later), (keys[2], later)]);
+    store.close().expect("closed");
+    let (_, loaded) = Store::open(options(place.path()), &clock).expect("opens");
+    assert_eq!(loaded.keys.iter().map(|key| key.unsound).collect::<Vec<_>>(), [false, true, true]);
+    let told = "SELECT group_concat(action || key) = 'books_unsound1,books_unsound2,books_unsound3,books_sound1' \
+                FROM (SELECT action, key FROM audit WHERE action LIKE 'books%' ORDER BY id)";
+    assert_eq!(number(place.path(), told), 1, "each once");
+}
+
+#[tokio::test]
 async fn the_check_at_the_start_finds_what_was_changed_on_the_day() {
     let place = tempfile::tempdir().expect("a directory");
     let store = kept(place.path()).await;

@@ -127,6 +127,7 @@ async fn lines_are_found_by_client_while_spans_of_them_are_yet_to_be_made_and_af
     assert_eq!((spans(), is_indexed()), (1, 1));
     for _ in 0..2 {
         store.bury().await.expect("written");
+        store.make_spans().await.expect("written");
         assert_eq!((lines(&store, 1).await, lines(&store, 2).await), (vec![5, 3, 4, 1], vec![2]));
         assert_eq!((spans(), is_indexed()), (4, 0));
     }
