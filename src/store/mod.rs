@@ -9,7 +9,7 @@
 //! for. Each opening of the store is an *epoch* of its own.
 //!
 //! Reading order: [`record`](self) and `lines` say what is kept, `migrations/` how, `ledger` books it as `row`s, `queue` and
-//! `writer` make it durable, `purse` leases, `epochs` buries, `listing` and `summary` answer, `rollup` forgets, `seal` and
+//! `writer` make it durable, `purse` leases, `epochs` buries, `listing`, `spans` and `summary` answer, `rollup` forgets, `seal` and
 //! `master_key` keep it secret, `verify` and `links` check it.
 //!
 //! Threads are started by [`Store::open`]: a process that daemonises must open it afterwards.
