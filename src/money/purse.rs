@@ -150,7 +150,7 @@ impl Purse {
         let spent = self.figures.suspense.saturating_add(self.figures.others);
         let left = |cap: Usd, settled: Usd| less(less(cap, settled), spent);
         match self.sums_of(now.day()) {
-            // Nearly always: the same as below without a look at any window but those that are capped.
+            // Nearly always: every request asks three times.
             Some(sums) => {
                 self.caps.each().iter().zip(sums.each()).filter_map(|(cap, sum)| Some(left((*cap)?, sum))).min()
             }

@@ -137,22 +137,22 @@ impl Pot {
         Ok(())
     }
 
-    /// The books of these keys are not to be relied on: nothing is spent on them from here on.
-    pub(super) fn close_unsound(&self, keys: impl IntoIterator<Item = KeyId>, unsound: bool) {
+    /// The books of these keys are not to be relied on, and nothing is spent on them from here on; or they are again.
+    pub(super) fn mark_unsound(&self, keys: impl IntoIterator<Item = KeyId>, unsound: bool) {
         let (mut pool, now) = (self.pool(), self.clock.now());
         keys.into_iter().for_each(|key| pool.set_unsound(key, unsound, now));
     }
 
-    /// The same, also for processes to come.
+    /// The books of these keys are not to be relied on, by this process and those to come.
     pub(super) async fn found_unsound(&self, keys: Vec<KeyId>) {
-        self.close_unsound(keys.iter().copied(), true);
+        self.mark_unsound(keys.iter().copied(), true);
         let _changing = self.changes.read().await;
         let _writing = self.soundness.lock().await;
         if let Err(error) = self.store.set_unsound(keys.clone()).await {
             tracing::error!(?keys, %error, "that the books of keys are not sound could not be written down");
         }
         // Whoever let one of them in again meanwhile did not know.
-        self.close_unsound(keys, true);
+        self.mark_unsound(keys, true);
     }
 
     /// A look at all of the books has found nothing wrong with these keys, of which something was found at that time.
@@ -161,7 +161,7 @@ impl Pot {
         let _writing = self.soundness.lock().await;
         let sound = self.store.set_sound(keys).await?;
         sound.iter().for_each(|key| tracing::warn!(%key, "the books of this key are sound again: it is back"));
-        self.close_unsound(sound, false);
+        self.mark_unsound(sound, false);
         self.freed();
         Ok(())
     }

@@ -202,7 +202,7 @@ impl Pot {
         let is_whole = day.is_none();
         let (known, mut found) = (self.store.unsound().await?, BTreeSet::new());
         // A process before this one may have found something after this one began.
-        self.close_unsound(known.iter().map(|(key, _)| *key), true);
+        self.mark_unsound(known.iter().map(|(key, _)| *key), true);
         for imbalance in self.store.verify_totals(day).await? {
             let Imbalance { kind, day, key, recorded, recomputed } = imbalance;
             let day = day.map(|day| day.to_string());

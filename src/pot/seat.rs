@@ -191,7 +191,7 @@ impl Seat {
         let held = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
         for running in held.missing {
             if !self.pot.draw_budget(&running).await {
-                self.release();
+                self.give_up(&mut self.bill());
                 return Err(Denied::NotLeased);
             }
         }
@@ -245,10 +245,6 @@ impl Seat {
     }
 
     /// What is held and not spent is free again.
-    pub fn release(&self) {
-        self.give_up(&mut self.bill());
-    }
-
     fn give_up(&self, bill: &mut Bill) {
         if let Bill::Open { held, tokens } = std::mem::replace(bill, Bill::None) {
             let day = self.pot.clock.now().day();

@@ -298,6 +298,12 @@ async fn a_key_is_back_when_all_of_its_books_are_sound_again() {
     assert_eq!(bench.by_hand("SELECT count(unsound_at) FROM keys"), 0);
     let told = "SELECT group_concat(action) = 'books_unsound,books_sound' FROM audit WHERE action LIKE 'books%'";
     assert_eq!(bench.by_hand(told), 1, "each once");
+    // Noted by the process before this one, after this one began.
+    hand.execute("UPDATE keys SET unsound_at = 1", []).expect("changed");
+    for (day, gate) in [(Some(NOON.day()), Gate::Unsound), (None, Gate::Open)] {
+        bench.carry_out(None, pot.verify_books(day)).await.expect("readable");
+        assert_eq!(bench.gate(), gate, "{day:?}");
+    }
 }
 
 #[tokio::test]

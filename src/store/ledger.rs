@@ -47,7 +47,7 @@ impl<'c> Lines<'c> {
             tally: Tally::default(),
             heads: Heads::default(),
             starts: BTreeMap::new(),
-            spans: Spans::new(),
+            spans: Spans::default(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! in which a client has lines; those are then found by time, among the lines of others that happen to be in the same spans.
 //! The busier a ledger, the more lines share a row here, and at any load a client adds at most eight rows in a second.
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::HashSet;
 use rusqlite::Connection;
 
 use super::row::Line;
@@ -17,10 +17,6 @@ const SPAN_BITS: u32 = 7;
 pub(super) struct Spans(HashSet<(u32, i64)>);
 
 impl Spans {
-    pub(super) fn new() -> Self {
-        Self(HashSet::new())
-    }
-
     /// A line was written, or goes.
     pub(super) fn add(&mut self, line: &Line<'_>) {
         if let Some(client) = line.client {
@@ -73,7 +69,7 @@ pub(super) fn make(connection: &Connection, after: Made) -> rusqlite::Result<Opt
     if are_whole(connection)? {
         return Ok(None);
     }
-    let (mut spans, mut seen, mut last) = (Spans::new(), 0, after);
+    let (mut spans, mut seen, mut last) = (Spans::default(), 0, after);
     {
         let mut lines = connection.prepare_cached(
             "SELECT client, at FROM entries INDEXED BY entries_of_client \

@@ -3,6 +3,20 @@
 use super::connection::Database;
 use super::*;
 
+const STEPS: [&str; 3] =
+    [include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql"), include_str!("../migrations/3.sql")];
+
+/// A file that has been through these steps, in the hands of the potluck that knows no others.
+fn old_file(place: &Path, steps: &[&str]) -> Connection {
+    let path = options(place).path;
+    Database::at(&path).prepare().expect("prepared");
+    let old = Connection::open(&path).expect("opens");
+    old.execute_batch("PRAGMA journal_mode = WAL").expect("set");
+    steps.iter().for_each(|step| old.execute_batch(step).expect("made"));
+    old.execute_batch(&format!("PRAGMA user_version = {}", steps.len())).expect("set");
+    old
+}
+
 /// A line as the first potluck wrote it.
 fn old_line(number: u8, kind: u8, pico: Option<i64>, model: Option<&str>) -> String {
     let (pico, model) = (
@@ -32,12 +46,7 @@ fn old_sums(requests: i64, prompt: i64, pico: i64) -> String {
 #[tokio::test]
 async fn a_first_file_is_taken_over_while_its_potluck_still_writes() {
     let place = tempfile::tempdir().expect("a directory");
-    let path = options(place.path()).path;
-    Database::at(&path).prepare().expect("prepared");
-    let old = Connection::open(&path).expect("opens");
-    old.execute_batch("PRAGMA journal_mode = WAL").expect("set");
-    old.execute_batch(include_str!("../migrations/1.sql")).expect("made");
-    old.execute_batch("PRAGMA user_version = 1").expect("set");
+    let old = old_file(place.path(), &STEPS[..1]);
     old.execute_batch(
         &[old_line(1, 0, Some(40), Some("a/b")), old_line(2, 0, None, None), old_sums(2, 6, 40)].concat(),
     )
@@ -96,16 +105,7 @@ fn indexed_line(number: u8, client: u32, seconds: u64) -> String {
 #[tokio::test]
 async fn lines_are_found_by_client_while_spans_of_them_are_yet_to_be_made_and_after() {
     let place = tempfile::tempdir().expect("a directory");
-    let path = options(place.path()).path;
-    Database::at(&path).prepare().expect("prepared");
-    let old = Connection::open(&path).expect("opens");
-    old.execute_batch("PRAGMA journal_mode = WAL").expect("set");
-    for step in
-        [include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql"), include_str!("../migrations/3.sql")]
-    {
-        old.execute_batch(step).expect("made");
-    }
-    old.execute_batch("PRAGMA user_version = 3").expect("set");
+    let old = old_file(place.path(), &STEPS);
     old.execute_batch(&[indexed_line(1, 1, 0), indexed_line(2, 2, 0), indexed_line(3, 1, 7)].concat())
         .expect("written");
     let (store, _) = open(place.path());
