@@ -15,7 +15,7 @@ use crate::pool::KeyId;
 use super::column;
 use super::command::Failed;
 use super::record::{Buried, Recovered, StaleLease};
-use super::{budgets, intents, ledger, row};
+use super::{budgets, chain, intents, ledger};
 
 /// Begin a new epoch.
 pub(super) fn begin(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
@@ -48,7 +48,7 @@ pub(super) fn bury(
     now: Timestamp,
     first_lookup: Duration,
 ) -> rusqlite::Result<Vec<Buried>> {
-    row::end_of_unchained(connection)?;
+    chain::end_older_forms(connection)?;
     let mut dead = connection.prepare_cached(
         "SELECT id, opened_at FROM epochs WHERE id < ?1 AND closed_at IS NULL AND buried_at IS NULL ORDER BY id",
     )?;

@@ -14,12 +14,13 @@ use crate::clock::{Day, Timestamp};
 use crate::money::{Cost, Entry, Outcome, RequestId, Usd};
 use crate::pool::KeyId;
 
+use super::chain::Heads;
 use super::column;
 use super::command::Failed;
 use super::error::StoreError;
 use super::figures::{Tally, token_columns};
 use super::record::{Recovered, Settlement};
-use super::row::{COLUMNS, Heads, Line};
+use super::row::{COLUMNS, Line};
 use super::spans::Spans;
 
 /// Where a correction stands in the place of an endpoint's name when no attempt is known.
@@ -45,7 +46,7 @@ impl<'c> Lines<'c> {
             connection,
             next,
             tally: Tally::default(),
-            heads: Heads::default(),
+            heads: Heads::begin(connection)?,
             starts: BTreeMap::new(),
             spans: Spans::default(),
         })

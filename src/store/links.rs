@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::clock::Day;
 use crate::pool::KeyId;
 
+use super::chain::{BEGINNING, Forms, Link, unchained_until};
 use super::column;
-use super::row::{BEGINNING, Line, Link, WIDTH, link_of_row, unchained_until};
+use super::row::{Line, WIDTH, values};
 
 /// A look at the chains, line by line in the order of the ledger.
 pub(super) struct Links<'c> {
@@ -16,6 +17,7 @@ pub(super) struct Links<'c> {
     /// From the first line on; otherwise from some line on, and only the keys that come along are looked at.
     whole: bool,
     unchained_until: i64,
+    forms: Forms,
     /// What the first line of each key's chain follows on.
     starts: BTreeMap<KeyId, Link>,
     room: Vec<u8>,
@@ -37,7 +39,7 @@ impl<'c> Links<'c> {
         let whole = day.is_none();
         let starts = if whole { ends(connection, "start")? } else { BTreeMap::new() };
         let keys = starts.iter().map(|(key, start)| (*key, Chain { last: *start, broken: None })).collect();
-        Ok(Self { connection, whole, unchained_until, starts, room: Vec::new(), keys })
+        Ok(Self { connection, whole, unchained_until, forms: Forms::read(connection)?, starts, room: Vec::new(), keys })
     }
 
     /// Whether a chain begins elsewhere by now, as lines were rolled up since [`Links::begin`].
@@ -56,7 +58,7 @@ impl<'c> Links<'c> {
         let follows = match row.get::<_, Option<Link>>(WIDTH) {
             Ok(None) => line.id <= self.unchained_until,
             Ok(Some(link)) => {
-                let due = link_of_row(&mut self.room, &chain.last, row)?;
+                let due = self.forms.link(&mut self.room, &chain.last, line.id, &values(row)?);
                 chain.last = link;
                 link == due
             }

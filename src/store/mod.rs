@@ -8,9 +8,9 @@
 //! the lease, and what a process leaves behind that ends without closing the store counts as spent until it is accounted
 //! for. Each opening of the store is an *epoch* of its own.
 //!
-//! Reading order: [`record`](self) and `lines` say what is kept, `migrations/` how, `ledger` books it as `row`s, `queue` and
-//! `writer` make it durable, `purse` leases, `epochs` buries, `listing`, `spans` and `summary` answer, `rollup` forgets, `seal` and
-//! `master_key` keep it secret, `verify` and `links` check it.
+//! Reading order: [`record`](self) and `lines` say what is kept, `migrations/` how, `ledger` books it as `row`s in a `chain`,
+//! `queue` and `writer` make it durable, `purse` leases, `epochs` buries, `listing`, `spans` and `summary` answer, `rollup`
+//! forgets, `seal` and `master_key` keep it secret, `verify` and `links` check it.
 //!
 //! Threads are started by [`Store::open`]: a process that daemonises must open it afterwards.
 
@@ -18,6 +18,7 @@ mod allowance;
 mod books;
 mod budgets;
 mod cells;
+mod chain;
 mod claim;
 mod clients;
 mod column;

@@ -12,9 +12,10 @@ use crate::clock::{Day, Timestamp};
 use crate::pool::KeyId;
 
 use super::cells::{self, Cell, Place, Table};
+use super::chain::Link;
 use super::keys;
 use super::record::RolledUp;
-use super::row::{COLUMNS, Line, Link, WIDTH};
+use super::row::{COLUMNS, Line, WIDTH};
 use super::spans::{self, Spans};
 
 /// Lines looked at in one transaction: some tens of milliseconds.

@@ -5,14 +5,15 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::StoreError;
-use super::{row, spans};
+use super::{chain, spans};
 
 /// The steps; a file's `user_version` counts those it has been through.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
+    include_str!("migrations/5.sql"),
 ];
 
 /// Bring the file up to date.
@@ -30,7 +31,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.execute_batch(step).map_err(unwritable)?;
     }
     if done == 0 {
-        row::end_of_unchained(&transaction).map_err(unwritable)?;
+        chain::end_older_forms(&transaction).map_err(unwritable)?;
         spans::make(&transaction, spans::Made::NOTHING).map_err(unwritable)?;
     }
     transaction.pragma_update(None, "user_version", known).map_err(unwritable)?;

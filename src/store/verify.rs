@@ -12,12 +12,13 @@ use crate::money::Usd;
 use crate::pool::KeyId;
 
 use super::cells::{Cell, Place, Table};
+use super::chain::unchained_until;
 use super::column;
 use super::error::StoreError;
 use super::figures::{Figures, POOL, Tally};
 use super::links::Links;
 use super::record::{Imbalance, ImbalanceKind};
-use super::row::{COLUMNS, Line, unchained_until};
+use super::row::{COLUMNS, Line};
 use super::spenders::ClientFigures;
 
 /// Lines looked at in one read transaction, some tenths of a second: while one is open, the log cannot be emptied. Few in

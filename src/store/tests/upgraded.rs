@@ -92,6 +92,51 @@ async fn a_first_file_is_taken_over_while_its_potluck_still_writes() {
     assert!(found.iter().any(|found| matches!(found.kind, ImbalanceKind::Chain { line: Some(7) })), "{found:?}");
 }
 
+/// The keys' chains, as they were found broken at a line.
+async fn broken(store: &Store) -> Vec<Option<u64>> {
+    let found = store.verify_totals(None).await.expect("readable").into_iter();
+    found.filter_map(|found| if let ImbalanceKind::Chain { line } = found.kind { Some(line) } else { None }).collect()
+}
+
+#[tokio::test]
+async fn a_chain_goes_on_in_another_form_once_nobody_writes_who_does_not_know_it() {
+    let place = tempfile::tempdir().expect("a directory");
+    let old = old_file(place.path(), &STEPS);
+    let (store, _) = open(place.path());
+    let key = store.add_key(new_key(1)).await.expect("added");
+    let form = || number(place.path(), "SELECT count(*) FROM meta WHERE name = 'compact_after'");
+    let write = async |line: u128| {
+        book(&store, entry(line, key, 7));
+        store.flush().await.expect("durable");
+    };
+    write(1).await;
+    write(2).await;
+    assert_eq!(form(), 0, "the old potluck checks these");
+    store.bury().await.expect("written");
+    assert_eq!((form(), broken(&store).await), (1, vec![]));
+    write(3).await;
+    write(4).await;
+    store.bury().await.expect("written");
+    write(5).await;
+    balanced(&store).await;
+    old.execute_batch("DROP TRIGGER entries_stand").expect("forced");
+    for line in 1..=5 {
+        let change = |by: i64| format!("UPDATE entries SET duration_ms = duration_ms + {by} WHERE id = {line}");
+        old.execute_batch(&change(1)).expect("changed");
+        assert_eq!(broken(&store).await, [Some(line)]);
+        old.execute_batch(&change(-1)).expect("undone");
+        assert_eq!(broken(&store).await, []);
+    }
+    // Each line is in one form only.
+    for after in [1, 3] {
+        old.execute_batch(&format!(
+            "UPDATE meta SET value = x'{after:02x}00000000000000' WHERE name = 'compact_after'"
+        ))
+        .expect("changed");
+        assert_eq!(broken(&store).await, [Some(after.min(2) + 1)], "{after}");
+    }
+}
+
 /// Lines of a client as a potluck wrote them that had an index by client.
 fn indexed_line(number: u8, client: u32, seconds: u64) -> String {
     format!(
