@@ -98,13 +98,12 @@ pub(super) fn sum<const N: usize>(sums: &mut [i64; N], more: &[i64; N]) {
     }
 }
 
-/// What a transaction adds to the sums.
+/// What a transaction adds to the sums: the finest, which the others are made of.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    by_day: BTreeMap<(Day, KeyId), Figures>,
     cells: BTreeMap<Place, Cell>,
-    /// By client, user (0 is the client as a whole) and day.
-    by_client: BTreeMap<(u32, u32, Day), Cell>,
+    /// By client, user and day: no cell tells users apart.
+    by_user: BTreeMap<(u32, u32, Day), Cell>,
 }
 
 impl Tally {
@@ -112,20 +111,13 @@ impl Tally {
     pub(super) fn add(&mut self, line: &Line<'_>) {
         let cell = Cell::of(line);
         if let (Some(client), Some(user)) = (line.client, line.user) {
-            self.by_client.entry((client, user, line.day)).or_default().add(&cell);
+            self.by_user.entry((client, user, line.day)).or_default().add(&cell);
         }
         self.add_cell(Place::of(line), &cell);
     }
 
     /// Add many lines' figures.
     pub(super) fn add_cell(&mut self, place: Place, cell: &Cell) {
-        let figures = cell.figures(place.outcome);
-        for key in [place.key, POOL] {
-            self.by_day.entry((place.day, key)).or_default().add(&figures);
-        }
-        if place.client != 0 {
-            self.by_client.entry((place.client, 0, place.day)).or_default().add(cell);
-        }
         self.cells.entry(place).or_default().add(cell);
     }
 
@@ -135,34 +127,47 @@ impl Tally {
     }
 
     /// The sums by day and key, the pool's among them.
-    pub(super) fn by_day(&self) -> &BTreeMap<(Day, KeyId), Figures> {
-        &self.by_day
+    pub(super) fn by_day(&self) -> BTreeMap<(Day, KeyId), Figures> {
+        let mut by_day = BTreeMap::<_, Figures>::new();
+        for (place, cell) in &self.cells {
+            let figures = cell.figures(place.outcome);
+            for key in [place.key, POOL] {
+                by_day.entry((place.day, key)).or_default().add(&figures);
+            }
+        }
+        by_day
     }
 
     /// The sums by client and day.
     pub(super) fn by_client(&self) -> BTreeMap<(u32, Day), ClientFigures> {
-        let whole = self.by_client.iter().filter(|((_, user, _), _)| *user == 0);
-        whole.map(|((client, _, day), cell)| ((*client, *day), ClientFigures::of(cell))).collect()
+        let mut by_client = BTreeMap::<_, ClientFigures>::new();
+        for (place, cell) in self.cells.iter().filter(|(place, _)| place.client != 0) {
+            by_client.entry((place.client, place.day)).or_default().add(&ClientFigures::of(cell));
+        }
+        by_client
     }
 
     /// The sums by key, the pool's among them.
     pub(super) fn by_key(&self) -> BTreeMap<KeyId, Figures> {
         let mut by_key = BTreeMap::<KeyId, Figures>::new();
-        for ((_, key), figures) in &self.by_day {
-            by_key.entry(*key).or_default().add(figures);
+        for ((_, key), figures) in self.by_day() {
+            by_key.entry(key).or_default().add(&figures);
         }
         by_key
     }
 
     /// Add everything to the stored sums.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        for ((day, key), more) in &self.by_day {
-            add_to(connection, READ_DAY, WRITE_DAY, &[i64::from(day.number()), i64::from(key.0)], more)?;
+        for ((day, key), more) in self.by_day() {
+            add_to(connection, READ_DAY, WRITE_DAY, &[i64::from(day.number()), i64::from(key.0)], &more)?;
         }
         for (key, more) in self.by_key() {
             add_to(connection, READ_KEY, WRITE_KEY, &[i64::from(key.0)], &more)?;
         }
-        for (place, more) in &self.by_client {
+        for ((client, day), more) in self.by_client() {
+            more.add_to(connection, (client, 0, day))?;
+        }
+        for (place, more) in &self.by_user {
             ClientFigures::of(more).add_to(connection, *place)?;
         }
         cells::write(connection, Table::DayModels, &self.cells)

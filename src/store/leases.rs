@@ -65,10 +65,18 @@ impl Leases {
     /// Something else stands in the place of what was leased, or it is given back.
     pub(super) fn take_off(&mut self, holder: impl Into<Holder>, amount: Usd) {
         let holder = holder.into();
-        let lease = self.lease(holder);
-        let left = lease.amount.checked_sub(amount.max(Usd::ZERO)).unwrap_or_default().max(Usd::ZERO);
-        if left != lease.amount {
-            self.changed.insert(holder, Lease { amount: left, ..lease });
+        if amount <= Usd::ZERO {
+            return;
+        }
+        let less = |lease: Lease| {
+            let left = lease.amount.checked_sub(amount).unwrap_or_default().max(Usd::ZERO);
+            Lease { amount: left, ..lease }
+        };
+        // Many of a transaction's lines have the same holder.
+        if let Some(lease) = self.changed.get_mut(&holder) {
+            *lease = less(*lease);
+        } else if let Some(lease) = self.durable.get(&holder).filter(|lease| lease.amount > Usd::ZERO) {
+            self.changed.insert(holder, less(*lease));
         }
     }
 

@@ -14,13 +14,24 @@ const SPAN_BITS: u32 = 7;
 
 /// The spans that lines of one transaction are in.
 #[derive(Debug, Default)]
-pub(super) struct Spans(HashSet<(u32, i64)>);
+pub(super) struct Spans {
+    all: HashSet<(u32, i64)>,
+    /// The one that was added last: the next line is often in it, too.
+    last: Option<(u32, i64)>,
+}
 
 impl Spans {
     /// A line was written, or goes.
     pub(super) fn add(&mut self, line: &Line<'_>) {
         if let Some(client) = line.client {
-            self.0.insert((client, line.at >> SPAN_BITS));
+            self.insert(client, line.at);
+        }
+    }
+
+    fn insert(&mut self, client: u32, at: i64) {
+        let span = (client, at >> SPAN_BITS);
+        if self.last.replace(span) != Some(span) {
+            self.all.insert(span);
         }
     }
 
@@ -28,7 +39,7 @@ impl Spans {
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut note = connection
             .prepare_cached("INSERT INTO client_spans (client, span) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-        for span in &self.0 {
+        for span in &self.all {
             note.execute(*span)?;
         }
         Ok(())
@@ -78,7 +89,7 @@ pub(super) fn make(connection: &Connection, after: Made) -> rusqlite::Result<Opt
         let mut rows = lines.query((after.0, after.1, LINES_AT_A_TIME))?;
         while let Some(row) = rows.next()? {
             let (client, at): (u32, i64) = (row.get(0)?, row.get(1)?);
-            spans.0.insert((client, at >> SPAN_BITS));
+            spans.insert(client, at);
             (seen, last) = (seen + 1, Made(client.into(), at));
         }
     }
@@ -98,7 +109,7 @@ pub(super) fn forget(connection: &Connection, gone: &Spans) -> rusqlite::Result<
         "DELETE FROM client_spans WHERE client = ?1 AND span = ?2 AND NOT EXISTS (\
              SELECT 1 FROM entries AS e WHERE e.at >= ?2 << 7 AND e.at < (?2 + 1) << 7 AND +e.client = ?1)",
     )?;
-    for span in &gone.0 {
+    for span in &gone.all {
         forget.execute(*span)?;
     }
     Ok(())

@@ -43,7 +43,7 @@ impl ClientFigures {
         pico
     }
 
-    fn add(&mut self, more: &Self) {
+    pub(super) fn add(&mut self, more: &Self) {
         sum(&mut self.0, &more.0);
     }
 

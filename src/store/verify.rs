@@ -110,7 +110,7 @@ fn differences(
 ) -> Result<Vec<Imbalance>, StoreError> {
     let mut found = Vec::new();
     let sum = ImbalanceKind::Sum;
-    compare(&recorded_days(connection, day)?, tally.by_day(), |(day, key)| (sum, Some(*day), *key), &mut found);
+    compare(&recorded_days(connection, day)?, &tally.by_day(), |(day, key)| (sum, Some(*day), *key), &mut found);
     if day.is_none() {
         compare(&recorded_keys(connection)?, &tally.by_key(), |key| (sum, None, *key), &mut found);
     }
