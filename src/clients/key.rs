@@ -107,9 +107,9 @@ impl KeyHasher {
     }
 }
 
-/// The key that was presented last on a connection, with its hash: who keeps a connection presents the same one each time, and
-/// hashing it is most of what it takes to recognise somebody.
-#[derive(Debug, Default)]
+/// The key that was presented last on a connection, with its hash: who keeps a connection presents the same one each time.
+/// Wiped on drop, redacted in `Debug`.
+#[derive(Default)]
 pub struct LastKey(Option<(Words, KeyHash)>);
 
 /// A key's text by fours: whatever differs in any of them is gathered and looked at once, so that the time tells nothing of where.
@@ -121,6 +121,15 @@ fn words(text: &[u8; TEXT]) -> impl Iterator<Item = u32> {
 }
 
 impl LastKey {
+    /// It is this one, and that is its hash.
+    pub fn new(key: &ClientKey, hash: KeyHash) -> Self {
+        Self(key.text().expose().as_bytes().try_into().ok().map(|text| {
+            let mut last = Words::default();
+            last.iter_mut().zip(words(text)).for_each(|(last, word)| *last = word);
+            (last, hash)
+        }))
+    }
+
     /// The hash of the key with this text, if that is the one.
     pub fn hash_of(&self, text: &[u8]) -> Option<KeyHash> {
         let (last, hash) = self.0.as_ref()?;
@@ -128,14 +137,11 @@ impl LastKey {
         let difference = pairs.fold(0, |found, (word, last)| found | (word ^ last));
         bool::from(difference.ct_eq(&0)).then_some(*hash)
     }
+}
 
-    /// From now on it is this one.
-    pub fn remember(&mut self, key: &ClientKey, hash: KeyHash) {
-        self.0 = key.text().expose().as_bytes().try_into().ok().map(|text| {
-            let mut last = Words::default();
-            last.iter_mut().zip(words(text)).for_each(|(last, word)| *last = word);
-            (last, hash)
-        });
+impl fmt::Debug for LastKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastKey(…)")
     }
 }
 
@@ -165,8 +171,9 @@ mod tests {
         assert!(text.expose().starts_with(KNOWN), "{}", text.expose());
         assert_eq!(&text.expose()[68..], format!("{:08x}", crc32fast::hash(&KNOWN.as_bytes()[4..])));
         assert_eq!(counting().mask(), format!("ptl-…{}", &text.expose()[72..]));
-        let printed = format!("{:?} {:?}", counting(), KeyHasher::new(&[7; 32]));
-        assert!(!printed.contains("0001") && !printed.contains('7'), "{printed}");
+        let last = LastKey::new(&counting(), KeyHash([7; 32]));
+        let printed = format!("{:?} {:?} {last:?}", counting(), KeyHasher::new(&[7; 32]));
+        assert_eq!(printed, "ClientKey(…) KeyHasher(…) LastKey(…)");
     }
 
     #[test]
@@ -184,7 +191,7 @@ mod tests {
         let known = |last: &LastKey, key: &ClientKey| last.hash_of(key.text().expose().as_bytes());
         assert_eq!(known(&last, &one), None);
         for (key, stranger) in [(&one, &other), (&other, &one)] {
-            last.remember(key, KeyHasher::new(&[1; 32]).hash(key));
+            last = LastKey::new(key, KeyHasher::new(&[1; 32]).hash(key));
             assert_eq!((known(&last, key), known(&last, stranger)), (Some(KeyHasher::new(&[1; 32]).hash(key)), None));
         }
         for text in [KNOWN.as_bytes(), b"", &[0; TEXT + 1], &[0; TEXT]] {

@@ -1,6 +1,6 @@
 //! The end of an attempt: what it cost is booked, and everything that is kept in memory follows.
 
-use crate::money::{ClientId, Cost, Ended, Entry, Outcome};
+use crate::money::{Cost, Ended, Entry, Outcome};
 use crate::pool::Chosen;
 use crate::store::Slot;
 use crate::upstream::Reason;
@@ -24,8 +24,8 @@ impl Pot {
         let booking = seat.map(|seat| seat.book(&mut entry));
         self.metrics.attempt(&entry, reason);
         Self::tell_broken(&entry);
-        if let Some(charged) = entry.client {
-            self.count_for(charged.spender.client, &entry);
+        if let Some(seat) = seat {
+            seat.count(&entry);
         }
         let how = match entry.cost {
             Cost::Known(amount) => Ended::Cost(amount),
@@ -55,13 +55,6 @@ impl Pot {
         if lease_off {
             self.lease_wanted.notify_one();
         }
-    }
-
-    fn count_for(&self, client: ClientId, entry: &Entry) {
-        if let Cost::Known(cost) = entry.cost {
-            self.metrics.clients().spent(client, cost);
-        }
-        self.metrics.clients().used(client, &entry.tokens);
     }
 
     fn tell_broken(entry: &Entry) {

@@ -58,7 +58,7 @@ impl Pot {
     pub async fn add_client(&self, terms: Terms) -> Result<(ClientKey, ClientView), ClientError> {
         let _changing = self.changes.read().await;
         let _one = self.clients.changing.lock().await;
-        if self.clients.book.load().len() >= CLIENTS_MAX {
+        if self.clients.book().len() >= CLIENTS_MAX {
             return Err(ClientError::TooMany);
         }
         let key = ClientKey::from_random(*SecretBytes::random().ok_or(ClientError::NoRandomness)?.expose());
@@ -85,7 +85,7 @@ impl Pot {
     ) -> Result<ClientView, ClientError> {
         let _changing = self.changes.read().await;
         let _one = self.clients.changing.lock().await;
-        let member = self.clients.book.load().get(id).cloned().ok_or(ClientError::NotFound)?;
+        let member = self.clients.book().get(id).cloned().ok_or(ClientError::NotFound)?;
         let mut client = member.client.clone();
         change(&mut client.terms);
         // Before anything changes: what cannot be shown afterwards would look like a change that was not made.
@@ -111,7 +111,7 @@ impl Pot {
     pub async fn revoke_client(&self, id: ClientId) -> Result<ClientView, ClientError> {
         let _changing = self.changes.read().await;
         let _one = self.clients.changing.lock().await;
-        let member = self.clients.book.load().get(id).cloned().ok_or(ClientError::NotFound)?;
+        let member = self.clients.book().get(id).cloned().ok_or(ClientError::NotFound)?;
         // The store first: what cannot be written down does not happen.
         match self.store.revoke_client(id).await {
             // Gone there already: a try before this one was told that it failed, and was written after all.
@@ -119,7 +119,7 @@ impl Pot {
             Err(error) => return Err(error.into()),
         }
         self.clients.change(|book| drop(book.remove(id)));
-        member.live.revoked.send_replace(true);
+        member.live.revoked.revoke();
         self.metrics.clients().forget(id);
         tracing::info!(client = %id, "client revoked");
         let now = self.clock.now();
@@ -134,7 +134,7 @@ impl Pot {
     pub async fn clients(&self) -> Result<Vec<ClientView>, ClientError> {
         let now = self.clock.now();
         let sums = self.store.client_sums(now.day()).await?;
-        let views = self.clients.book.load().iter().map(|member| member.view(now)).collect::<Vec<_>>();
+        let views = self.clients.book().iter().map(|member| member.view(now)).collect::<Vec<_>>();
         let with_sums = |view: ClientView| {
             let sums = sums.get(&view.client.id).copied().unwrap_or_default();
             ClientView { sums, ..view }
@@ -157,7 +157,7 @@ impl Pot {
     /// [`ClientError`].
     pub async fn client(&self, id: ClientId) -> Result<ClientView, ClientError> {
         let now = self.clock.now();
-        if let Some(member) = self.clients.book.load().get(id) {
+        if let Some(member) = self.clients.book().get(id) {
             let view = member.view(now);
             return self.with_sums(view).await;
         }
@@ -207,7 +207,7 @@ impl Pot {
 
     /// A rejection as it counts: the caller is told no more than that it is one.
     pub(super) fn member_of(&self, hash: &KeyHash, now: Timestamp) -> Result<Arc<Member>, Rejection> {
-        let member = self.clients.book.load().find(hash).cloned().ok_or(Rejection::Unknown)?;
+        let member = self.clients.book().find(hash).cloned().ok_or(Rejection::Unknown)?;
         member.active(now)
     }
 }

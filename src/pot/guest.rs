@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::sync::watch;
 
 use crate::clients::line::Share;
-use crate::clients::{Claims, ClientId, ClientKey, ClientUser, LastKey, Presented, Rejection, presented};
+use crate::clients::{Claims, ClientId, ClientKey, ClientUser, KeyHash, LastKey, Presented, Rejection, presented};
 use crate::clock::Timestamp;
 use crate::config::ClientsMode;
 use crate::guesses::Guessed;
@@ -18,8 +17,8 @@ use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::telemetry::ClientRefusal;
 
-use super::Pot;
 use super::members::Member;
+use super::{Pot, Revocation};
 
 /// Somebody who may use the pool.
 #[derive(Debug)]
@@ -82,29 +81,13 @@ pub struct TokenTerms {
     pub users_max: usize,
 }
 
-/// Tells when a guest is shown the door.
-#[derive(Debug)]
-pub struct Revocation(Option<watch::Receiver<bool>>);
-
-impl Revocation {
-    /// Of nobody.
-    pub const NEVER: Self = Self(None);
-
-    /// Whether it has happened.
-    pub fn is_over(&self) -> bool {
-        self.0.as_ref().is_some_and(|revoked| *revoked.borrow())
-    }
-
-    /// Return when it has. May be dropped and called again at any time.
-    pub async fn over(&mut self) {
-        if let Some(revoked) = &mut self.0
-            && revoked.wait_for(|revoked| *revoked).await.is_ok()
-        {
-            return;
-        }
-        // Nobody can revoke any more.
-        std::future::pending().await
-    }
+/// Who was let in last on a connection by a client key: whoever keeps one presents the same key each time, and recognising
+/// it anew is most of what letting somebody in takes.
+#[derive(Debug, Default)]
+pub struct LastGuest {
+    key: LastKey,
+    /// Whose key it is, by this edition of the book.
+    member: Option<(Arc<Member>, u64)>,
 }
 
 impl Guest {
@@ -154,7 +137,7 @@ impl Guest {
 
     /// Tells when its key is revoked.
     pub fn revocation(&self) -> Revocation {
-        Revocation(self.member.as_ref().map(|member| member.live.revoked.subscribe()))
+        Revocation::of(self.member.as_ref().map(|member| Arc::clone(&member.live)))
     }
 
     /// Tells conversations of different guests apart that look the same.
@@ -171,42 +154,52 @@ impl Pot {
     /// A right credential opens at once, whatever else came from its address: many clients may share one. A wrong one counts
     /// there, and an address with too many of them is told to wait.
     ///
-    /// `last` is what was presented before on the same connection.
+    /// `last` is who came before on the same connection.
     ///
     /// # Errors
     /// [`Turned`].
     pub fn let_in(
         &self,
         headers: &HeaderMap,
-        last: &mut LastKey,
+        last: &mut LastGuest,
         mode: ClientsMode,
         from: Option<IpAddr>,
     ) -> Result<Guest, Turned> {
         let now = self.clock.now();
-        let member = |hash| self.member_of(&hash, now).map(|member| Guest { member: Some(member), user: None });
-        let found = match presented(headers, last) {
+        let found = match presented(headers, &last.key) {
             Presented::Nothing if mode == ClientsMode::Open => return Ok(Guest::ANONYMOUS),
             Presented::Nothing => Err(Rejection::Missing),
             Presented::Malformed => Err(Rejection::Malformed),
-            Presented::Again(hash) => member(hash),
+            Presented::Again(hash) => self.again(&hash, last, now),
             Presented::Key(key) => {
                 let hash = self.clients.hasher.hash(&key);
-                last.remember(&key, hash);
-                member(hash)
+                *last = LastGuest { key: LastKey::new(&key, hash), member: None };
+                self.again(&hash, last, now)
             }
             Presented::Token(token) => {
                 self.clients.keyring.load().verify(token, now).and_then(|claims| self.guest_of(claims, now))
             }
         };
         let guest = found.map_err(|why| self.turned(why, from, now))?;
-        if let Some(client) = guest.client() {
-            self.metrics.clients().request(client);
+        if let Some(series) = guest.member().and_then(|member| member.series(&self.metrics)) {
+            series.request();
         }
         Ok(guest)
     }
 
+    /// Whoever's key has this hash, which is that of the last one; looked up only where something has changed since.
+    fn again(&self, hash: &KeyHash, last: &mut LastGuest, now: Timestamp) -> Result<Guest, Rejection> {
+        let edition = self.clients.edition();
+        let member = match last.member.take() {
+            Some((member, known_in)) if known_in == edition => member,
+            _ => self.clients.book().find(hash).cloned().ok_or(Rejection::Unknown)?,
+        };
+        last.member = Some((Arc::clone(&member), edition));
+        Ok(Guest { member: Some(member.active(now)?), user: None })
+    }
+
     fn guest_of(&self, claims: Claims, now: Timestamp) -> Result<Guest, Rejection> {
-        let member = self.clients.book.load().get(claims.client).cloned().ok_or(Rejection::Revoked)?;
+        let member = self.clients.book().get(claims.client).cloned().ok_or(Rejection::Revoked)?;
         Ok(Guest { member: Some(member.active(now)?), user: claims.user })
     }
 

@@ -1,18 +1,21 @@
 //! Everybody who is let in, with what goes on for each.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::clients::{Book, Client, ClientId, KeyHasher, Keyring, Rejection, SigningKey, Standing, Terms};
 use crate::clock::Timestamp;
 use crate::guesses::Guesses;
 use crate::money::{PurseFigures, Spender};
 use crate::store::{ClientSums, StoredClient};
+use crate::telemetry::{ClientSeries, Metrics};
 
 use super::ClientView;
+use super::revocation::Revoked;
 use super::tab::{Listed, Running, Users};
 
 /// Everybody who may use the pool.
@@ -20,7 +23,9 @@ use super::tab::{Listed, Running, Users};
 pub(super) struct Clients {
     pub(super) hasher: KeyHasher,
     /// Read on each request without waiting; a change makes another one.
-    pub(super) book: ArcSwap<Book<Arc<Member>>>,
+    book: ArcSwap<Book<Arc<Member>>>,
+    /// Counts changes of the book, each after it was made.
+    edition: AtomicU64,
     pub(super) keyring: ArcSwap<Keyring>,
     /// Wrong keys and tokens. Admin tokens are counted elsewhere: who guesses here does not lock an operator out.
     pub(super) guesses: Guesses,
@@ -42,13 +47,14 @@ pub(super) struct Member {
 
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) revoked: watch::Sender<bool>,
+    pub(super) revoked: Revoked,
     /// What runs up for the client as a whole.
     pub(super) whole: Arc<Running>,
     /// What runs up for each of its users.
     pub(super) users: Users,
     /// Wakes everybody who waits for something that is held of its budgets.
     pub(super) freed: Notify,
+    series: OnceLock<ClientSeries>,
 }
 
 impl Live {
@@ -64,8 +70,23 @@ impl Live {
 impl Member {
     pub(super) fn new(client: Client, figures: PurseFigures) -> Arc<Self> {
         let whole = Running::new(Spender::whole(client.id), client.terms.allowance.budgets, figures);
-        let live = Live { revoked: watch::Sender::new(false), whole, users: Users::default(), freed: Notify::new() };
+        let live = Live {
+            revoked: Revoked::default(),
+            whole,
+            users: Users::default(),
+            freed: Notify::new(),
+            series: OnceLock::new(),
+        };
         Arc::new(Self { client, live: Arc::new(live) })
+    }
+
+    /// Where is counted what it does; `None` of one that is revoked and has never done anything.
+    pub(super) fn series(&self, metrics: &Metrics) -> Option<&ClientSeries> {
+        let series = &self.live.series;
+        if series.get().is_none() {
+            series.set(metrics.clients().of(self.client.id)?).ok();
+        }
+        series.get()
     }
 
     /// Budgets are others from now on.
@@ -106,6 +127,7 @@ impl Clients {
         Self {
             hasher,
             book: ArcSwap::from_pointee(book),
+            edition: AtomicU64::new(0),
             keyring: ArcSwap::from_pointee(keyring),
             guesses: Guesses::default(),
             unleased: Listed::default(),
@@ -116,12 +138,12 @@ impl Clients {
 
     /// Every client's number.
     pub(super) fn ids(&self) -> Vec<ClientId> {
-        self.book.load().iter().map(|member| member.client.id).collect()
+        self.book().iter().map(|member| member.client.id).collect()
     }
 
     /// Every tab there is.
     pub(super) fn running(&self) -> Vec<Arc<Running>> {
-        let book = self.book.load();
+        let book = self.book();
         let of_member = |member: &Arc<Member>| {
             std::iter::once(Arc::clone(&member.live.whole)).chain(member.live.users.all()).collect::<Vec<_>>()
         };
@@ -137,9 +159,20 @@ impl Clients {
 
     /// Nobody else changes the book meanwhile.
     pub(super) fn change(&self, change: impl FnOnce(&mut Book<Arc<Member>>)) {
-        let mut book = Book::clone(&self.book.load());
+        let mut book = Book::clone(&self.book());
         change(&mut book);
         self.book.store(Arc::new(book));
+        self.edition.fetch_add(1, Ordering::Release);
+    }
+
+    /// Everybody, as of now.
+    pub(super) fn book(&self) -> arc_swap::Guard<Arc<Book<Arc<Member>>>> {
+        self.book.load()
+    }
+
+    /// How often the book was changed. What was found in the book after asking this holds until the answer is another one.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 }
 

@@ -19,6 +19,7 @@ mod overshoot;
 mod prices;
 pub(crate) mod questions;
 mod quiet;
+mod revocation;
 mod seat;
 mod tab;
 #[cfg(test)]
@@ -44,8 +45,9 @@ pub use account::Account;
 pub use attempt::{Attempt, Begun, Call, Progress};
 pub use card::Card;
 pub use clients::{ClientError, ClientView};
-pub use guest::{Guest, Issued, NotIssued, Revocation, TokenTerms, Turned};
+pub use guest::{Guest, Issued, LastGuest, NotIssued, TokenTerms, Turned};
 pub use prices::{Expected, Known, Prices};
+pub use revocation::Revocation;
 pub use seat::{Denied, Seat};
 pub(crate) use tab::HELD_PATIENCE;
 pub use tab::TabView;

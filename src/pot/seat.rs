@@ -59,9 +59,10 @@ pub enum Denied {
 }
 
 /// The money of a request is held.
+#[derive(Clone, Copy, Default)]
 struct Held {
-    /// Of these more must be leased before anything may be sent.
-    missing: Vec<Arc<Running>>,
+    /// More must be leased before anything may be sent.
+    is_missing: bool,
     /// Somebody should look at their leases.
     lease_off: bool,
 }
@@ -189,16 +190,24 @@ impl Seat {
     pub async fn charge(&self, worst: Option<Usd>, tokens: u64) -> Result<(), Denied> {
         let short = |(of, user)| Denied::Short { of, user };
         let held = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
-        for running in held.missing {
-            if !self.pot.draw_budget(&running).await {
-                self.give_up(&mut self.bill());
-                return Err(Denied::NotLeased);
-            }
+        if held.is_missing && !self.draw().await {
+            self.give_up(&mut self.bill());
+            return Err(Denied::NotLeased);
         }
         if held.lease_off {
             self.look_at_leases();
         }
         Ok(())
+    }
+
+    /// See to it that everything held is leased.
+    async fn draw(&self) -> bool {
+        for (running, _) in self.places.each() {
+            if !self.pot.draw_budget(running).await {
+                return false;
+            }
+        }
+        true
     }
 
     fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Held, Short> {
@@ -212,17 +221,15 @@ impl Seat {
         }
         let hold = |tab: &mut Tab, _: &Allowance| {
             let hold = tab.hold(worst, now)?;
-            Ok((hold.missing > Usd::ZERO, tab.is_lease_off()))
+            Ok(Held { is_missing: hold.missing > Usd::ZERO, lease_off: tab.is_lease_off() })
         };
         let give_up = |tab: &mut Tab, _: &Allowance| tab.end(worst, Ended::Unsent, now.day());
         match self.places.at_each(hold, give_up) {
             Ok((whole, user)) => {
                 *bill = Bill::Open { held: worst, tokens };
-                let held = self.places.each().zip(std::iter::once(whole).chain(user));
-                let missing = held.filter(|(_, (is_missing, _))| *is_missing);
-                let missing = missing.map(|((running, _), _)| Arc::clone(running)).collect();
-                let lease_off = [Some(whole), user].into_iter().flatten().any(|(_, off)| off);
-                Ok(Held { missing, lease_off })
+                let user = user.unwrap_or_default();
+                let is_missing = whole.is_missing || user.is_missing;
+                Ok(Held { is_missing, lease_off: whole.lease_off || user.lease_off })
             }
             Err(short) => {
                 self.each(|running, allowance| running.tab().used_tokens(allowance, tokens, 0));
@@ -306,6 +313,15 @@ impl Seat {
         }
         entry.client = Some(Charged { spender: self.spender(), held: held_for_it });
         Booking { whole, user }
+    }
+
+    /// Count what an attempt has cost and used.
+    pub(super) fn count(&self, entry: &Entry) {
+        let Some(series) = self.places.member.series(&self.pot.metrics) else { return };
+        if let Cost::Known(cost) = entry.cost {
+            series.spent(cost);
+        }
+        series.used(&entry.tokens);
     }
 
     /// An attempt's entry is in the ledger's queue. `lease_off`: as its [`Booking`] said.

@@ -255,8 +255,10 @@ impl Pot {
 
     /// The cost of an attempt in suspense was found: it counts against the budgets in the place of what was held.
     pub(super) fn found_for(&self, charged: Charged, cost: Usd, day: Day) {
-        self.metrics.clients().spent(charged.spender.client, cost);
         let Some(member) = self.member(charged.spender.client) else { return };
+        if let Some(series) = member.series(&self.metrics) {
+            series.spent(cost);
+        }
         for spender in charged.spenders() {
             if let Some(running) = member.live.running_of(spender) {
                 running.tab().found(charged.held, cost, day);
@@ -267,7 +269,7 @@ impl Pot {
     }
 
     pub(super) fn member(&self, id: ClientId) -> Option<Arc<Member>> {
-        self.clients.book.load().get(id).cloned()
+        self.clients.book().get(id).cloned()
     }
 }
 

@@ -13,10 +13,9 @@ use pingora::server::ShutdownWatch;
 // tokio's own timer wakes its thread by a system call for every timer that is the next one.
 use pingora_timeout::timeout;
 
-use crate::clients::LastKey;
 use crate::clock::Tick;
 use crate::config::Config;
-use crate::pot::Pot;
+use crate::pot::{LastGuest, Pot};
 use crate::telemetry::RequestOutcome;
 use crate::upstream::Refusal;
 
@@ -83,7 +82,7 @@ impl HttpServerApp for Proxy {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _underway = self.pot.request();
-        if self.answer(&mut session, &mut LastKey::default(), shutdown).await {
+        if self.answer(&mut session, &mut LastGuest::default(), shutdown).await {
             // Too late is as good as done: dropping the session resets the stream.
             drop(timeout(self.limits.write_timeout, session.finish()).await);
         }
@@ -120,7 +119,7 @@ impl Proxy {
     /// is so much that making and filling it takes longer than reading its head.
     async fn converse(&self, stream: Stream, opened: Tick, mut shutdown: ShutdownWatch) -> Option<()> {
         let mut session = ServerSession::new_http1(stream);
-        let mut last = LastKey::default();
+        let mut last = LastGuest::default();
         let mut deadline = Head::First(self.limits.head_timeout.saturating_sub(opened.elapsed()));
         loop {
             // Pingora's deadline is for each read, and would be a timer more.
@@ -137,7 +136,7 @@ impl Proxy {
     }
 
     /// Serve the request whose head has been read; whether another may follow. If not, the connection has been ended.
-    async fn answer(&self, session: &mut ServerSession, last: &mut LastKey, shutdown: &ShutdownWatch) -> bool {
+    async fn answer(&self, session: &mut ServerSession, last: &mut LastGuest, shutdown: &ShutdownWatch) -> bool {
         session.set_write_timeout(Some(self.limits.write_timeout));
         if *shutdown.borrow() {
             session.set_keepalive(None);

@@ -8,8 +8,8 @@ use http::{HeaderValue, header};
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 
-use crate::clients::{LastKey, is_user_id};
-use crate::pot::{Denied, Guest, Issued, NotIssued, TokenTerms, Turned};
+use crate::clients::is_user_id;
+use crate::pot::{Denied, Guest, Issued, LastGuest, NotIssued, TokenTerms, Turned};
 use crate::upstream::{Dialect, Refusal, Route};
 
 use super::Proxy;
@@ -34,7 +34,7 @@ struct TokenAsk<'a> {
 
 impl Proxy {
     /// Find out who sends the request. Whoever asks whether a browser may call, or for a token, need not say so in the head.
-    pub(super) fn guest(&self, session: &ServerSession, last: &mut LastKey, route: &Route) -> Result<Guest, Refusal> {
+    pub(super) fn guest(&self, session: &ServerSession, last: &mut LastGuest, route: &Route) -> Result<Guest, Refusal> {
         if matches!(route, Route::Preflight | Route::Token) {
             return Ok(Guest::ANONYMOUS);
         }

@@ -35,12 +35,11 @@ use bytes::Bytes;
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::ServerSession;
 
-use crate::clients::LastKey;
 use crate::clients::routing::Router;
 use crate::config::{Clients, Config};
 use crate::money::{RequestId, Usd};
 use crate::origin::PublicCache;
-use crate::pot::{Guest, Pot};
+use crate::pot::{Guest, LastGuest, Pot};
 use crate::upstream::{AiCall, Dialect, Endpoint, PREFLIGHT, Refusal, Route, route};
 
 use answer::{Served, Whole, give_refusal};
@@ -136,8 +135,8 @@ impl Proxy {
         Request::new(id, self.shown)
     }
 
-    /// `last` is what was presented before on the same connection.
-    async fn serve(&self, session: &mut ServerSession, last: &mut LastKey) -> Served {
+    /// `last` is who came before on the same connection.
+    async fn serve(&self, session: &mut ServerSession, last: &mut LastGuest) -> Served {
         let request = self.request();
         let started = self.pot.clock().tick();
         if let Err(fault) = check_head(session, self.limits.head) {

@@ -15,7 +15,7 @@ use crate::upstream::{Endpoint, Reason};
 
 use super::families::{Grid, Maker};
 use super::labels::{RequestOutcome, StatusClass, reason_name};
-pub use clients::ClientMetrics;
+pub use clients::{ClientMetrics, ClientSeries};
 
 /// Seconds until a first byte or the end of an answer: 5 ms to 30 min, the longest a request may take by default.
 const ANSWER_BUCKETS: &[f64] =

@@ -7,4 +7,4 @@ pub mod log;
 mod metrics;
 
 pub use labels::{ClientRefusal, RequestOutcome, StatusClass};
-pub use metrics::{ClientMetrics, Metrics, Snapshot};
+pub use metrics::{ClientMetrics, ClientSeries, Metrics, Snapshot};

@@ -46,7 +46,7 @@ impl House {
     }
 
     pub(in crate::pot) fn let_in(&self, credential: &str) -> Result<Guest, Turned> {
-        self.pot.let_in(&bearer(credential), &mut LastKey::default(), ClientsMode::Required, None)
+        self.pot.let_in(&bearer(credential), &mut LastGuest::default(), ClientsMode::Required, None)
     }
 
     fn why_not(&self, credential: &str) -> Turned {
@@ -159,7 +159,7 @@ async fn who_is_known_again_on_a_connection_is_let_in_no_longer_than_anybody() {
     let house = House::new();
     let (ann, one) = house.add(named("ann")).await;
     let (bob, two) = house.add(Terms { expires_at: Some(NOON.after(DAY)), ..named("bob") }).await;
-    let mut last = LastKey::default();
+    let mut last = LastGuest::default();
     let mut client = |key: &Secret| {
         let guest = house.pot.let_in(&bearer(key.expose()), &mut last, ClientsMode::Required, None);
         guest.map(|guest| guest.client())
@@ -179,7 +179,7 @@ async fn where_everybody_is_let_in_a_key_must_still_be_right() {
     let house = House::new();
     let (key, id) = house.add(named("ann")).await;
     let open = |headers: &HeaderMap| {
-        house.pot.let_in(headers, &mut LastKey::default(), ClientsMode::Open, None).map(|guest| guest.client())
+        house.pot.let_in(headers, &mut LastGuest::default(), ClientsMode::Open, None).map(|guest| guest.client())
     };
     assert_eq!(open(&HeaderMap::new()), Ok(None));
     assert_eq!(open(&bearer("anything")), Ok(None));
@@ -187,7 +187,7 @@ async fn where_everybody_is_let_in_a_key_must_still_be_right() {
     assert_eq!(open(&bearer("ptl-anything")), Err(Turned::Away(Rejection::Malformed)));
     let stranger = ClientKey::from_random([7; 32]).text();
     assert_eq!(open(&bearer(stranger.expose())), Err(Turned::Away(Rejection::Unknown)));
-    let missing = house.pot.let_in(&HeaderMap::new(), &mut LastKey::default(), ClientsMode::Required, None);
+    let missing = house.pot.let_in(&HeaderMap::new(), &mut LastGuest::default(), ClientsMode::Required, None);
     assert_eq!(missing.expect_err("turned away"), Turned::Away(Rejection::Missing));
     assert_eq!(house.why_not("sk-or-v1-0011"), Turned::Away(Rejection::Missing));
 }
@@ -246,7 +246,7 @@ async fn a_million_guesses_leave_nothing_behind() {
         headers.insert("x-api-key", HeaderValue::from_str(guess.expose()).expect("a header"));
         // From everywhere, then all from one place.
         let from = Some(IpAddr::from(if number % 2 == 0 { number.to_be_bytes() } else { [192, 0, 2, 1] }));
-        assert!(house.pot.let_in(&headers, &mut LastKey::default(), ClientsMode::Required, from).is_err());
+        assert!(house.pot.let_in(&headers, &mut LastGuest::default(), ClientsMode::Required, from).is_err());
     }
     let took = started.elapsed();
     assert!(house.pot.clients.guesses.addresses() <= 4097, "{}", house.pot.clients.guesses.addresses());
@@ -255,9 +255,11 @@ async fn a_million_guesses_leave_nothing_behind() {
     let rung = alarms.split("potluck_alarms_total{reason=\"client_key_guessing\"} ").nth(1).expect("the alarm rings");
     assert_ne!(rung.lines().next(), Some("0"));
     let here = Some(IpAddr::from([192, 0, 2, 1]));
-    let again = house.pot.let_in(&headers, &mut LastKey::default(), ClientsMode::Required, here);
+    let again = house.pot.let_in(&headers, &mut LastGuest::default(), ClientsMode::Required, here);
     assert!(matches!(again, Err(Turned::Guessing { retry_after_s: 1.. })), "{again:?}");
-    let right =
-        house.pot.let_in(&bearer(key.expose()), &mut LastKey::default(), ClientsMode::Required, here).expect("let in");
+    let right = house
+        .pot
+        .let_in(&bearer(key.expose()), &mut LastGuest::default(), ClientsMode::Required, here)
+        .expect("let in");
     assert_eq!(right.client(), Some(id), "others who share the address are not shut out");
 }

@@ -1,6 +1,6 @@
 //! What is counted for clients.
 
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use foldhash::HashMap;
 use prometheus::{Counter, CounterVec, IntCounter, IntCounterVec};
@@ -25,8 +25,13 @@ pub struct ClientMetrics {
     /// `potluck_client_refusals_total{reason}`: requests refused for who sent them, or for that client's limits.
     refusals: [IntCounter; ClientRefusal::ALL.len()],
     /// The first four for each client there is, made at their first use.
-    series: RwLock<HashMap<ClientId, OnceLock<Series>>>,
+    series: RwLock<HashMap<ClientId, OnceLock<ClientSeries>>>,
 }
+
+/// The series of one client. Whoever counts often keeps them: finding them takes longer than counting. What is counted after
+/// the client was forgotten is shown to nobody.
+#[derive(Clone, Debug)]
+pub struct ClientSeries(Arc<Series>);
 
 #[derive(Debug)]
 struct Series {
@@ -87,34 +92,19 @@ impl ClientMetrics {
         }
     }
 
-    fn at(&self, client: ClientId, count: impl FnOnce(&Series)) {
-        if let Some(series) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&client) {
-            count(series.get_or_init(|| {
-                let label = client.to_string();
-                Series {
-                    requests: self.requests.with_label_values(&[&label]),
-                    cost: self.cost.with_label_values(&[&label]),
-                    tokens: self.tokens.with_label_values(&[&label]),
-                    refused: self.refused.with_label_values(&[&label]),
-                }
-            }));
-        }
-    }
-
-    /// A request was let in with a client's key or token.
-    pub fn request(&self, client: ClientId) {
-        self.at(client, |series| series.requests.inc());
-    }
-
-    /// So much was spent for a client.
-    pub fn spent(&self, client: ClientId, cost: Usd) {
-        self.at(client, |series| series.cost.inc_by((cost.as_pico() as f64 / PICO_PER_USD).max(0.0)));
-    }
-
-    /// So many tokens were used for a client.
-    pub fn used(&self, client: ClientId, tokens: &Tokens) {
-        let count = tokens.prompt.unwrap_or(0).saturating_add(tokens.completion.unwrap_or(0));
-        self.at(client, |series| series.tokens.inc_by(count));
+    /// A client's series, while it is remembered.
+    pub fn of(&self, client: ClientId) -> Option<ClientSeries> {
+        let all = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        let series = all.get(&client)?.get_or_init(|| {
+            let label = client.to_string();
+            ClientSeries(Arc::new(Series {
+                requests: self.requests.with_label_values(&[&label]),
+                cost: self.cost.with_label_values(&[&label]),
+                tokens: self.tokens.with_label_values(&[&label]),
+                refused: self.refused.with_label_values(&[&label]),
+            }))
+        });
+        Some(series.clone())
     }
 
     /// A request was refused for who sent it, or for what that client may do.
@@ -122,8 +112,25 @@ impl ClientMetrics {
         if let Some(count) = self.refusals.get(why as usize) {
             count.inc();
         }
-        if let Some(client) = client {
-            self.at(client, |series| series.refused.inc());
+        if let Some(ClientSeries(series)) = client.and_then(|client| self.of(client)) {
+            series.refused.inc();
         }
+    }
+}
+
+impl ClientSeries {
+    /// A request was let in with the client's key or token.
+    pub fn request(&self) {
+        self.0.requests.inc();
+    }
+
+    /// So much was spent for the client.
+    pub fn spent(&self, cost: Usd) {
+        self.0.cost.inc_by((cost.as_pico() as f64 / PICO_PER_USD).max(0.0));
+    }
+
+    /// So many tokens were used for the client.
+    pub fn used(&self, tokens: &Tokens) {
+        self.0.tokens.inc_by(tokens.prompt.unwrap_or(0).saturating_add(tokens.completion.unwrap_or(0)));
     }
 }
