@@ -168,13 +168,18 @@ impl PriceList {
         Arc::new(Named { model, providers })
     }
 
-    /// The model with its providers' prices, where it has a price at all.
+    /// The model with its providers' prices, where it has a price at all. The list's own price is one of theirs: what is there
+    /// already need not be reckoned with twice.
     fn completed(&self, model: &Model) -> Model {
         let mut model = model.clone();
         if let Some(learned) = self.learned.get(&model.id)
             && !model.prices.is_empty()
         {
-            model.prices.extend(learned.prices.iter().cloned());
+            for price in &*learned.prices {
+                if !model.prices.contains(price) {
+                    model.prices.push(price.clone());
+                }
+            }
         }
         model
     }
@@ -316,6 +321,8 @@ mod tests {
             );
         }
         assert_eq!(prompts(&list, "openrouter/auto"), Some(vec![5, 9]));
+        let same = fresh().with_providers("a/b", &[price(5), price(9), price(9)], NOW);
+        assert_eq!(prompts(&same, "a/b"), Some(vec![5, 9]), "each price once");
         let late = PriceList::new(vec![model("a/b", None, &[6])], NOW.after(2 * DAY), DAY).succeeding(&list);
         assert_eq!(prompts(&late, "a/b"), Some(vec![6]), "what is too old is forgotten");
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, Timestamp};
@@ -61,7 +61,7 @@ impl Prices {
 
     /// What of the prices that the request needs is known without waiting.
     pub fn known_for(&self, spending: &Spending, now: Timestamp) -> Known {
-        let list = self.list();
+        let list = self.list.load();
         if !list.is_current(now) {
             return if *self.expected.borrow() { Known::No } else { Known::All(list) };
         }
@@ -150,9 +150,9 @@ impl Prices {
 #[derive(Debug)]
 pub enum Known {
     /// Everything that can be.
-    All(Arc<PriceList>),
+    All(Guard<Arc<PriceList>>),
     /// Everything; some of it is to be looked up again.
-    Aged(Arc<PriceList>),
+    Aged(Guard<Arc<PriceList>>),
     /// Something is yet to be found out.
     No,
 }

@@ -91,7 +91,7 @@ impl Inference<'_> {
                 Refusal::ClientUnbounded(why)
             }
             (Denied::Short { of: of @ Shortage::TooDear { leaves }, user }, Some(quote)) => {
-                let affordable = quote.affordable(leaves);
+                let affordable = quote.affordable(&self.proxy.pot, leaves);
                 Refusal::ClientShort { of, user, affordable, now: self.proxy.pot.clock().now() }
             }
             (denied, _) => self.proxy.denial(denied),

@@ -294,7 +294,7 @@ impl Inference<'_> {
         why: Unavailable,
     ) -> Served {
         if held.is_none()
-            && let Some(refusal) = self.quote.as_ref().and_then(|quote| quote.refusal(why.reason))
+            && let Some(refusal) = self.quote.as_ref().and_then(|quote| quote.refusal(&self.proxy.pot, why.reason))
         {
             return self.refuse(session, &refusal).await;
         }

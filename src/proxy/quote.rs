@@ -1,16 +1,13 @@
 //! What a request may cost at most, and what is said when that is more than anybody's limits leave.
 
-use std::sync::Arc;
-
-use crate::money::{PriceList, Unbounded, Usd, affordable_tokens, worst_cost};
+use crate::money::{Unbounded, Usd, affordable_tokens, worst_cost};
 use crate::pool::{NoKey, Worst};
 use crate::pot::{Known, Pot};
 use crate::upstream::{Endpoint, Refusal, Spending, clamp_max_tokens};
 
-/// The most one request may cost, with what that was worked out from.
+/// The most one request may cost, with what that was worked out from but for the prices: those are everybody's.
 pub(super) struct Quote {
     spending: Spending,
-    prices: Arc<PriceList>,
     cost: Result<Usd, Unknown>,
     /// Something about its prices should be looked up for the next one like it.
     to_learn: bool,
@@ -30,13 +27,10 @@ impl Quote {
         let (prices, to_learn) = match pot.prices().known_for(&spending, now) {
             Known::All(prices) => (prices, false),
             Known::Aged(prices) => (prices, true),
-            Known::No => {
-                let (prices, cost) = (pot.prices().list(), Err(Unknown::Unasked));
-                return Self { spending, prices, cost, to_learn: true };
-            }
+            Known::No => return Self { spending, cost: Err(Unknown::Unasked), to_learn: true },
         };
         let cost = worst_cost(&spending, &prices, now, default).map_err(Unknown::Unbounded);
-        Self { spending, prices, cost, to_learn }
+        Self { spending, cost, to_learn }
     }
 
     /// Whether prices have yet to be asked for.
@@ -49,9 +43,7 @@ impl Quote {
         if !self.is_unasked() {
             return false;
         }
-        let asked = pot.prices().list_for(&self.spending, pot.clock()).await;
-        self.prices = asked.as_ref().map_or_else(|_| pot.prices().list(), Arc::clone);
-        let cost = match asked {
+        let cost = match pot.prices().list_for(&self.spending, pot.clock()).await {
             Ok(prices) => worst_cost(&self.spending, &prices, pot.clock().now(), default),
             Err(why) => default.ok_or(why),
         };
@@ -76,10 +68,10 @@ impl Quote {
     }
 
     /// What the client is told when limits are why no key serves the request; `None` when they are not.
-    pub(super) fn refusal(&self, why: NoKey) -> Option<Refusal> {
+    pub(super) fn refusal(&self, pot: &Pot, why: NoKey) -> Option<Refusal> {
         match (why, &self.cost) {
             (NoKey::TooDear { leaves }, _) => {
-                let affordable = self.affordable(leaves);
+                let affordable = self.affordable(pot, leaves);
                 Some(Refusal::TooDear { asked: self.spending.asked_tokens(), affordable })
             }
             (NoKey::Unbounded, Err(Unknown::Unbounded(why))) => Some(Refusal::Unbounded(why.clone())),
@@ -88,14 +80,14 @@ impl Quote {
     }
 
     /// The request's body with its limit on output tokens lowered to what so much pays for; `None` when it asks for no more.
-    pub(super) fn clamped(&self, endpoint: Endpoint, body: &[u8], leaves: Usd) -> Option<Vec<u8>> {
-        let tokens = self.affordable(leaves).filter(|tokens| *tokens > 0)?;
+    pub(super) fn clamped(&self, pot: &Pot, endpoint: Endpoint, body: &[u8], leaves: Usd) -> Option<Vec<u8>> {
+        let tokens = self.affordable(pot, leaves).filter(|tokens| *tokens > 0)?;
         clamp_max_tokens(endpoint, body, tokens)
     }
 
     /// How many output tokens so much pays for, where tokens decide.
-    pub(super) fn affordable(&self, leaves: Usd) -> Option<u64> {
-        affordable_tokens(&self.spending, &self.prices, leaves)
+    pub(super) fn affordable(&self, pot: &Pot, leaves: Usd) -> Option<u64> {
+        affordable_tokens(&self.spending, &pot.prices().list(), leaves)
     }
 
     /// The most it may cost, where that is known.

@@ -146,8 +146,8 @@ impl Inference<'_> {
         if !self.proxy.limits.clamp_max_tokens {
             return false;
         }
-        let quote = self.quote.as_ref();
-        let Some(body) = quote.and_then(|quote| quote.clamped(self.endpoint, &self.body.bytes, leaves)) else {
+        let (pot, quote) = (&self.proxy.pot, self.quote.as_ref());
+        let Some(body) = quote.and_then(|quote| quote.clamped(pot, self.endpoint, &self.body.bytes, leaves)) else {
             return false;
         };
         self.body.replace(body);

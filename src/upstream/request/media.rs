@@ -74,20 +74,10 @@ pub(super) fn media(body: &Body<'_>, skeleton: &Skeleton<'_>, escaped: bool) -> 
 /// keys name neither kinds nor payloads. Not of a text with escapes.
 fn may_hold_more(value: &RawValue) -> bool {
     let text = value.get().as_bytes();
-    let mut deep = 0;
-    let mut tells = |at: usize, mark: u8| {
-        deep += usize::from(mark != b':');
-        deep > DEPTH_MAX || (mark == b':' && is_telling(text, at))
-    };
-    // In a short text a search from mark to mark costs more than a look at each byte.
-    if text.len() <= SHORT_MAX_BYTES {
-        let marks = text.iter().enumerate().filter(|(_, byte)| matches!(byte, b'[' | b'{' | b':'));
-        return marks.into_iter().any(|(at, mark)| tells(at, *mark));
-    }
-    memchr::memchr3_iter(b'[', b'{', b':', text).any(|at| text.get(at).is_some_and(|mark| tells(at, *mark)))
+    memchr::memchr_iter(b':', text).any(|colon| is_telling(text, colon))
+        // Too deep for [`Look`], should all of them open something within each other.
+        || memchr::memchr2_iter(b'[', b'{', text).nth(DEPTH_MAX).is_some()
 }
-
-const SHORT_MAX_BYTES: usize = 128;
 
 /// The longest key that [`Look`] stops at, in bytes.
 const KEY_MAX_BYTES: usize = 11;
@@ -97,8 +87,9 @@ const KEY_MAX_BYTES: usize = 11;
 fn is_telling(text: &[u8], colon: usize) -> bool {
     let key = text.get(..colon).and_then(|before| before.trim_ascii_end().strip_suffix(b"\""));
     let Some(key) = key else { return false };
-    let Some(length) = key.iter().rev().take(KEY_MAX_BYTES + 1).position(|byte| *byte == b'"') else { return false };
-    let key = key.get(key.len() - length..).unwrap_or_default();
+    let end = key.get(key.len().saturating_sub(KEY_MAX_BYTES + 1)..).unwrap_or_default();
+    let Some(quote) = memchr::memrchr(b'"', end) else { return false };
+    let key = end.get(quote + 1..).unwrap_or_default();
     matches!(
         key,
         b"type"

@@ -8,6 +8,7 @@ use http::header::CONTENT_ENCODING;
 use memchr::memmem::Finder;
 use once_cell::sync::Lazy;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use crate::money::{Unbounded, Usd};
 use crate::upstream::Endpoint;
@@ -32,14 +33,15 @@ const REASONING_MIN_TOKENS: u64 = 1024;
 /// What a request may make the upstream charge for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spending {
-    facts: Result<Facts, Unbounded>,
+    /// In a box: it goes from hand to hand.
+    facts: Result<Box<Facts>, Unbounded>,
 }
 
 /// What is known of a request whose cost can be bounded, given prices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// Every model the request allows, as it is written.
-    pub(crate) models: Vec<Box<str>>,
+    pub(crate) models: Models,
     pub(crate) input: Input,
     /// `None`: the endpoint writes nothing.
     pub(crate) output: Option<Output>,
@@ -52,6 +54,9 @@ pub(crate) struct Facts {
     /// The answer is to hold more than text.
     pub(crate) media_out: bool,
 }
+
+/// Names of models: nearly always one.
+type Models = SmallVec<[Box<str>; 1]>;
 
 /// The input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +141,7 @@ impl Spending {
 
     /// What is known, or why there is no bound.
     pub(crate) fn facts(&self) -> Result<&Facts, Unbounded> {
-        self.facts.as_ref().map_err(Clone::clone)
+        self.facts.as_deref().map_err(Clone::clone)
     }
 }
 
@@ -153,7 +158,7 @@ fn is_told(endpoint: Endpoint, headers: &HeaderMap) -> Result<(), Unbounded> {
     Ok(())
 }
 
-fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'_>) -> Result<Facts, Unbounded> {
+fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'_>) -> Result<Box<Facts>, Unbounded> {
     let models = models(body)?;
     let extras = Extras::read(body, &models)?;
     // What is left of a body for reading has no escapes that the whole has not.
@@ -180,26 +185,18 @@ fn read(endpoint: Endpoint, whole: &[u8], skeleton: &Skeleton<'_>, body: &Body<'
     };
     let files = if media.files { extras.files? } else { Files::No };
     let Extras { search, fast, ordinary, media_out, .. } = extras;
-    Ok(Facts {
-        models,
-        input,
-        output: output(endpoint, body, prompts, text)?,
-        search,
-        files,
-        fast,
-        ordinary,
-        media_out,
-    })
+    let output = output(endpoint, body, prompts, text)?;
+    Ok(Box::new(Facts { models, input, output, search, files, fast, ordinary, media_out }))
 }
 
 /// `model`, `models`, and the `fallbacks` of Anthropic's dialect.
-fn models(body: &Body<'_>) -> Result<Vec<Box<str>>, Unbounded> {
+fn models(body: &Body<'_>) -> Result<Models, Unbounded> {
     for (several, field) in [(body.models, "models"), (body.fallbacks, "fallbacks")] {
         if several.is_some_and(|several| opening(several.get().as_bytes()) != Some(b'[')) {
             return Err(Unbounded::Field(field.into()));
         }
     }
-    let mut models = Vec::new();
+    let mut models = Models::new();
     let mut add = |name: Option<&RawValue>, field: &str| {
         let name = string(name).ok_or_else(|| Unbounded::Field(field.into()))?;
         models.push(name.into());
