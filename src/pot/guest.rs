@@ -81,8 +81,8 @@ pub struct TokenTerms {
     pub users_max: usize,
 }
 
-/// Who was let in last on a connection by a client key: whoever keeps one presents the same key each time, and recognising
-/// it anew is most of what letting somebody in takes.
+/// The client key that was presented last on a connection, and whose it is: who keeps a connection presents the same one each
+/// time, and recognising it anew is most of what letting somebody in takes.
 #[derive(Debug, Default)]
 pub struct LastGuest {
     key: LastKey,

@@ -146,7 +146,7 @@ impl Prices {
     }
 }
 
-/// What is known of the prices that a request needs.
+/// What is known of the prices that a request needs. The list is lent for a moment, not to be kept over a wait.
 #[derive(Debug)]
 pub enum Known {
     /// Everything that can be.

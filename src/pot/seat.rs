@@ -1,5 +1,7 @@
 //! A client's place among the requests under way, and what is held of its budgets for one of them.
 
+mod places;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -12,15 +14,8 @@ use crate::telemetry::ClientRefusal;
 
 use super::Pot;
 use super::guest::Guest;
-use super::members::Member;
 use super::tab::Running;
-
-/// Where a request counts: at its client's tab, and at its user's where the client has named one.
-#[derive(Debug)]
-struct Places {
-    member: Arc<Member>,
-    user: Option<Arc<Running>>,
-}
+use places::{Places, Short};
 
 /// A request of a client. It is under way until this is dropped, by whichever of those that work for it is the last; then
 /// what is still held for it is free again.
@@ -58,17 +53,14 @@ pub enum Denied {
     Store(StoreError),
 }
 
-/// The money of a request is held.
-#[derive(Clone, Copy, Default)]
+/// The money of a request is held at a place.
+#[derive(Clone, Copy)]
 struct Held {
     /// More must be leased before anything may be sent.
     is_missing: bool,
     /// Somebody should look at their leases.
     lease_off: bool,
 }
-
-/// What there is too little of, and whether it is the user's share.
-type Short = (Shortage, bool);
 
 /// Both tabs, locked while an entry goes into the ledger.
 pub(super) struct Booking<'s> {
@@ -115,44 +107,6 @@ impl Pot {
     }
 }
 
-impl Places {
-    fn each(&self) -> impl Iterator<Item = (&Arc<Running>, &Allowance)> {
-        let terms = &self.member.client.terms;
-        let user = self.user.as_ref().map(|user| (user, &terms.per_user));
-        std::iter::once((&self.member.live.whole, &terms.allowance)).chain(user)
-    }
-
-    fn spender(&self) -> Spender {
-        self.user.as_ref().map_or(self.member.live.whole.spender, |user| user.spender)
-    }
-
-    /// Do something at each place, the user's first: one user who has used up his share uses up nothing of the others'. Where
-    /// it fails, what was done before is undone.
-    fn at_each<T>(
-        &self,
-        act: impl Fn(&mut Tab, &Allowance) -> Result<T, Shortage>,
-        undo: impl Fn(&mut Tab, &Allowance),
-    ) -> Result<(T, Option<T>), Short> {
-        let terms = &self.member.client.terms;
-        let user = self.user.as_ref().map(|user| (user, &terms.per_user));
-        let at_user = user.map(|(user, allowance)| act(&mut user.tab(), allowance)).transpose();
-        let at_user = at_user.map_err(|of| (of, true))?;
-        let acted = act(&mut self.member.live.whole.tab(), &terms.allowance);
-        match (acted, user) {
-            (Ok(at_whole), _) => Ok((at_whole, at_user)),
-            (Err(of), None) => Err((of, false)),
-            (Err(of), Some((user, allowance))) => {
-                undo(&mut user.tab(), allowance);
-                Err((of, false))
-            }
-        }
-    }
-
-    fn sit(&self, now: Timestamp) -> Result<(), Short> {
-        self.at_each(|tab, allowance| tab.sit(allowance, now), Tab::unsit).map(drop)
-    }
-}
-
 impl Seat {
     fn bill(&self) -> MutexGuard<'_, Bill> {
         self.bill.lock().unwrap_or_else(PoisonError::into_inner)
@@ -189,28 +143,22 @@ impl Seat {
     /// [`Denied`]; nothing is held then. Whether that is a refusal is for the caller to say ([`Seat::refused`]).
     pub async fn charge(&self, worst: Option<Usd>, tokens: u64) -> Result<(), Denied> {
         let short = |(of, user)| Denied::Short { of, user };
-        let held = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
-        if held.is_missing && !self.draw().await {
-            self.give_up(&mut self.bill());
-            return Err(Denied::NotLeased);
+        let (whole, user) = self.open(worst, tokens, self.pot.clock.now()).map_err(short)?;
+        let held = || std::iter::once(whole).chain(user);
+        for ((running, _), _) in self.places.each().zip(held()).filter(|(_, held)| held.is_missing) {
+            if !self.pot.draw_budget(running).await {
+                self.give_up(&mut self.bill());
+                return Err(Denied::NotLeased);
+            }
         }
-        if held.lease_off {
+        if held().any(|held| held.lease_off) {
             self.look_at_leases();
         }
         Ok(())
     }
 
-    /// See to it that everything held is leased.
-    async fn draw(&self) -> bool {
-        for (running, _) in self.places.each() {
-            if !self.pot.draw_budget(running).await {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<Held, Short> {
+    /// What is held at the client's tab, and at its user's.
+    fn open(&self, worst: Option<Usd>, tokens: u64, now: Timestamp) -> Result<(Held, Option<Held>), Short> {
         let mut bill = self.bill();
         self.give_up(&mut bill);
         if self.has_token_rate() {
@@ -225,11 +173,9 @@ impl Seat {
         };
         let give_up = |tab: &mut Tab, _: &Allowance| tab.end(worst, Ended::Unsent, now.day());
         match self.places.at_each(hold, give_up) {
-            Ok((whole, user)) => {
+            Ok(held) => {
                 *bill = Bill::Open { held: worst, tokens };
-                let user = user.unwrap_or_default();
-                let is_missing = whole.is_missing || user.is_missing;
-                Ok(Held { is_missing, lease_off: whole.lease_off || user.lease_off })
+                Ok(held)
             }
             Err(short) => {
                 self.each(|running, allowance| running.tab().used_tokens(allowance, tokens, 0));

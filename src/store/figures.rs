@@ -107,7 +107,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Add a line's figures.
+    /// Add a line's figures, also for its client's user.
     pub(super) fn add(&mut self, line: &Line<'_>) {
         let cell = Cell::of(line);
         if let (Some(client), Some(user)) = (line.client, line.user) {
@@ -116,7 +116,7 @@ impl Tally {
         self.add_cell(Place::of(line), &cell);
     }
 
-    /// Add many lines' figures.
+    /// Add figures of one line, or of many.
     pub(super) fn add_cell(&mut self, place: Place, cell: &Cell) {
         self.cells.entry(place).or_default().add(cell);
     }
@@ -147,21 +147,22 @@ impl Tally {
         by_client
     }
 
-    /// The sums by key, the pool's among them.
-    pub(super) fn by_key(&self) -> BTreeMap<KeyId, Figures> {
+    /// The sums by key, the pool's among them, made of those by day.
+    pub(super) fn by_key(by_day: &BTreeMap<(Day, KeyId), Figures>) -> BTreeMap<KeyId, Figures> {
         let mut by_key = BTreeMap::<KeyId, Figures>::new();
-        for ((_, key), figures) in self.by_day() {
-            by_key.entry(key).or_default().add(&figures);
+        for ((_, key), figures) in by_day {
+            by_key.entry(*key).or_default().add(figures);
         }
         by_key
     }
 
     /// Add everything to the stored sums.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        for ((day, key), more) in self.by_day() {
-            add_to(connection, READ_DAY, WRITE_DAY, &[i64::from(day.number()), i64::from(key.0)], &more)?;
+        let by_day = self.by_day();
+        for ((day, key), more) in &by_day {
+            add_to(connection, READ_DAY, WRITE_DAY, &[i64::from(day.number()), i64::from(key.0)], more)?;
         }
-        for (key, more) in self.by_key() {
+        for (key, more) in Self::by_key(&by_day) {
             add_to(connection, READ_KEY, WRITE_KEY, &[i64::from(key.0)], &more)?;
         }
         for ((client, day), more) in self.by_client() {

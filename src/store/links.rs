@@ -42,6 +42,12 @@ impl<'c> Links<'c> {
         Ok(Self { connection, whole, unchained_until, forms: Forms::read(connection)?, starts, room: Vec::new(), keys })
     }
 
+    /// A further read transaction begins: the form in which lines are written from some line on may be settled by now.
+    pub(super) fn go_on(&mut self) -> rusqlite::Result<()> {
+        self.forms = Forms::read(self.connection)?;
+        Ok(())
+    }
+
     /// Whether a chain begins elsewhere by now, as lines were rolled up since [`Links::begin`].
     pub(super) fn starts_moved(&self) -> rusqlite::Result<bool> {
         let now = if self.whole { ends(self.connection, "start")? } else { BTreeMap::new() };

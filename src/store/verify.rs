@@ -110,9 +110,10 @@ fn differences(
 ) -> Result<Vec<Imbalance>, StoreError> {
     let mut found = Vec::new();
     let sum = ImbalanceKind::Sum;
-    compare(&recorded_days(connection, day)?, &tally.by_day(), |(day, key)| (sum, Some(*day), *key), &mut found);
+    let by_day = tally.by_day();
+    compare(&recorded_days(connection, day)?, &by_day, |(day, key)| (sum, Some(*day), *key), &mut found);
     if day.is_none() {
-        compare(&recorded_keys(connection)?, &tally.by_key(), |key| (sum, None, *key), &mut found);
+        compare(&recorded_keys(connection)?, &Tally::by_key(&by_day), |key| (sum, None, *key), &mut found);
     }
     // A potluck that knows no finer sums may still be writing: they are complete when it is gone.
     if unchained_until(connection)?.is_some() {
@@ -161,6 +162,7 @@ fn read_lines(
 ) -> Result<Option<i64>, StoreError> {
     let mut lines = connection
         .prepare_cached(&format!("SELECT {COLUMNS}, chain FROM entries WHERE id >= ?1 ORDER BY id LIMIT ?2"))?;
+    links.go_on()?;
     let mut rows = lines.query((from, LINES_AT_A_TIME))?;
     let (mut seen, mut next) = (0, from);
     while let Some(row) = rows.next()? {
@@ -170,7 +172,7 @@ fn read_lines(
         let line = Line::read(row)?;
         links.look(&line, row)?;
         if day.is_none_or(|day| line.day == day) {
-            tally.add(&line);
+            tally.add_cell(Place::of(&line), &Cell::of(&line));
         }
         (seen, next) = (seen + 1, line.id.saturating_add(1));
     }

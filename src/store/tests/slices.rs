@@ -65,6 +65,28 @@ fn lines_that_are_rolled_up_while_the_books_are_verified_do_not_disturb() {
 }
 
 #[test]
+fn a_form_that_begins_while_the_books_are_verified_does_not_disturb() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (store, _) = open(place.path());
+    // As in a file of an older potluck, before it is gone.
+    by_hand(place.path()).execute_batch("DELETE FROM meta WHERE name = 'compact_after'").expect("forced");
+    let key = wait_for(store.add_key(new_key(1)));
+    let write = |numbers: std::ops::RangeInclusive<u128>| {
+        numbers.for_each(|number| book(&store, entry(number, key, 10)));
+        wait_for(store.flush());
+    };
+    write(1..=4);
+    let (found, slices) = verify_while(place.path(), |slice| {
+        if slice == 1 {
+            wait_for(store.bury());
+            write(5..=8);
+        }
+    });
+    assert_eq!((found, slices), (vec![], 2));
+    assert_eq!(verify_while(place.path(), |_| {}).0, []);
+}
+
+#[test]
 fn a_change_in_any_slice_is_found() {
     for line in 1..=10 {
         let place = tempfile::tempdir().expect("a directory");
