@@ -17,7 +17,6 @@ pub(super) struct Links<'c> {
     /// From the first line on; otherwise from some line on, and only the keys that come along are looked at.
     whole: bool,
     unchained_until: i64,
-    forms: Forms,
     /// What the first line of each key's chain follows on.
     starts: BTreeMap<KeyId, Link>,
     room: Vec<u8>,
@@ -39,13 +38,7 @@ impl<'c> Links<'c> {
         let whole = day.is_none();
         let starts = if whole { ends(connection, "start")? } else { BTreeMap::new() };
         let keys = starts.iter().map(|(key, start)| (*key, Chain { last: *start, broken: None })).collect();
-        Ok(Self { connection, whole, unchained_until, forms: Forms::read(connection)?, starts, room: Vec::new(), keys })
-    }
-
-    /// A further read transaction begins: the form in which lines are written from some line on may be settled by now.
-    pub(super) fn go_on(&mut self) -> rusqlite::Result<()> {
-        self.forms = Forms::read(self.connection)?;
-        Ok(())
+        Ok(Self { connection, whole, unchained_until, starts, room: Vec::new(), keys })
     }
 
     /// Whether a chain begins elsewhere by now, as lines were rolled up since [`Links::begin`].
@@ -54,8 +47,9 @@ impl<'c> Links<'c> {
         Ok(self.starts.iter().any(|(key, start)| now.get(key).is_some_and(|now| now != start)))
     }
 
-    /// Look at a line, read from `row`, where its own value stands after its columns.
-    pub(super) fn look(&mut self, line: &Line<'_>, row: &Row<'_>) -> rusqlite::Result<()> {
+    /// Look at a line, read from `row`, where its own value stands after its columns. `forms` are those of the read transaction
+    /// that it was read in.
+    pub(super) fn look(&mut self, line: &Line<'_>, row: &Row<'_>, forms: Forms) -> rusqlite::Result<()> {
         if !self.keys.contains_key(&line.key) {
             let chain = self.enter(line)?;
             self.keys.insert(line.key, chain);
@@ -64,7 +58,7 @@ impl<'c> Links<'c> {
         let follows = match row.get::<_, Option<Link>>(WIDTH) {
             Ok(None) => line.id <= self.unchained_until,
             Ok(Some(link)) => {
-                let due = self.forms.link(&mut self.room, &chain.last, line.id, &values(row)?);
+                let due = forms.link(&mut self.room, &chain.last, line.id, &values(row)?);
                 chain.last = link;
                 link == due
             }

@@ -12,7 +12,7 @@ use crate::money::Usd;
 use crate::pool::KeyId;
 
 use super::cells::{Cell, Place, Table};
-use super::chain::unchained_until;
+use super::chain::{Forms, unchained_until};
 use super::column;
 use super::error::StoreError;
 use super::figures::{Figures, POOL, Tally};
@@ -162,7 +162,8 @@ fn read_lines(
 ) -> Result<Option<i64>, StoreError> {
     let mut lines = connection
         .prepare_cached(&format!("SELECT {COLUMNS}, chain FROM entries WHERE id >= ?1 ORDER BY id LIMIT ?2"))?;
-    links.go_on()?;
+    // A look takes many read transactions, and the form of new lines may be another one in the next.
+    let forms = Forms::read(connection)?;
     let mut rows = lines.query((from, LINES_AT_A_TIME))?;
     let (mut seen, mut next) = (0, from);
     while let Some(row) = rows.next()? {
@@ -170,7 +171,7 @@ fn read_lines(
             return Err(StoreError::Closed);
         }
         let line = Line::read(row)?;
-        links.look(&line, row)?;
+        links.look(&line, row, forms)?;
         if day.is_none_or(|day| line.day == day) {
             tally.add_cell(Place::of(&line), &Cell::of(&line));
         }
