@@ -87,7 +87,12 @@ impl Load {
 
 /// Load `proxy` for about `length`.
 pub async fn run(proxy: &Proxy, shape: Shape, length: Duration) -> Load {
-    let request = std::sync::Arc::new(shape.request(&shape.model(), &proxy.credential));
+    run_as(proxy, &proxy.credential, shape, length, Duration::ZERO).await
+}
+
+/// The same, presenting `credential`; the proxy's CPU counts until it has had `rest` to do what it puts off.
+pub async fn run_as(proxy: &Proxy, credential: &str, shape: Shape, length: Duration, rest: Duration) -> Load {
+    let request = std::sync::Arc::new(shape.request(&shape.model(), credential));
     let (cpu, started) = (proxy.cpu_seconds(), Clock::system().tick());
     let workers: Vec<_> = (0..CONNECTIONS)
         .map(|_| tokio::spawn(worker(proxy.address, std::sync::Arc::clone(&request), started, length)))
@@ -96,11 +101,12 @@ pub async fn run(proxy: &Proxy, shape: Shape, length: Duration) -> Load {
     for worker in workers {
         latencies.add(worker.await.expect("a worker")).expect("same bounds");
     }
-    let requests = latencies.len();
+    let (requests, seconds) = (latencies.len(), started.elapsed().as_secs_f64());
+    tokio::time::sleep(rest).await;
     Load {
         requests,
         units: requests * shape.units(),
-        seconds: started.elapsed().as_secs_f64(),
+        seconds,
         cpu_seconds: proxy.cpu_seconds() - cpu,
         p50_us: latencies.value_at_quantile(0.5) as f64,
         p99_us: latencies.value_at_quantile(0.99) as f64,

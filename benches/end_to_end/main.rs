@@ -2,13 +2,16 @@
 //!
 //! `cargo bench --bench end_to_end` starts the simulator in its fast mode and, in front of it, potluck, a plain
 //! Pingora `ProxyHttp` pass-through built from the same lockfile, potluck with caps on its key, potluck with a
-//! client that has budgets, and nginx where it is installed. Each proxy gets the same load in alternating rounds. Printed: requests per second, CPU-µs of the proxy process per request (or per SSE
-//! chunk), p50 and p99 latency, resident memory per idle open stream, all also as ratios to plain Pingora.
+//! client that has budgets, and nginx where it is installed. Each proxy gets the same load in alternating rounds. Printed:
+//! requests per second, CPU-µs of the proxy process per request (or per SSE chunk), p50 and p99 latency, resident memory per
+//! idle open stream, all also as ratios to plain Pingora. What budgets add is a difference of a few per cent, and measured
+//! apart ([`by_turns`]); `-- --by-turns` measures nothing else.
 //!
 //! `-- --quick` runs one short round of each: enough to see that it works, too short to quote.
 
 #![allow(clippy::indexing_slicing, clippy::large_futures)]
 
+mod by_turns;
 mod load;
 mod nginx;
 mod plain;
@@ -34,15 +37,23 @@ fn main() {
     }
     // `cargo test --all-targets` runs benches too, to see that they work.
     let quick = args.iter().any(|a| a == "--quick" || a == "--test") || !args.iter().any(|a| a == "--bench");
-    let (rounds, length) = if quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(4)) };
     let simulator = Simulator::start();
-    let mut proxies =
-        vec![Proxy::plain(&simulator), Proxy::potluck(&simulator), Proxy::capped(&simulator), Proxy::guest(&simulator)];
-    proxies.extend(nginx::start(&simulator));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    if !args.iter().any(|a| a == "--by-turns") {
+        side_by_side(&runtime, &simulator, quick);
+    }
+    by_turns::run(&runtime, &Proxy::guest(&simulator), quick);
+}
+
+/// All proxies under the same load.
+fn side_by_side(runtime: &tokio::runtime::Runtime, simulator: &Simulator, quick: bool) {
+    let (rounds, length) = if quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(4)) };
+    let mut proxies =
+        vec![Proxy::plain(simulator), Proxy::potluck(simulator), Proxy::capped(simulator), Proxy::guest(simulator)];
+    proxies.extend(nginx::start(simulator));
     // First, while no process has memory left over from a load that streams could move into.
-    memory(&runtime, &proxies);
+    memory(runtime, &proxies);
     for (name, shape, unit) in SCENARIOS {
         println!("\n{name}, 64 connections, {rounds} rounds of {length:?} (median, min–max)");
         let proxies: Vec<&Proxy> = proxies.iter().filter(|proxy| shape.is_priced() || !proxy.priced).collect();
@@ -53,7 +64,7 @@ fn main() {
             }
         }
         report(&proxies, &results, unit);
-        of_money(&proxies, &results);
+        of_caps(&proxies, &results);
     }
 }
 
@@ -89,16 +100,13 @@ fn report(proxies: &[&Proxy], results: &[Vec<Load>], unit: &str) {
     }
 }
 
-/// What caps add, and what a client with budgets does, round by round: neighbours in time, so that a machine that drifts does
-/// not matter.
-fn of_money(proxies: &[&Proxy], results: &[Vec<Load>]) {
+/// What caps add, round by round: neighbours in time, so that a machine that drifts does not matter.
+fn of_caps(proxies: &[&Proxy], results: &[Vec<Load>]) {
     let of = |name| proxies.iter().position(|proxy| proxy.name == name).map(|at| &results[at]);
-    for name in ["capped", "guest"] {
-        if let (Some(free), Some(other)) = (of("potluck"), of(name)) {
-            let pairs = free.iter().zip(other).map(|(free, other)| other.cpu_us() / free.cpu_us()).collect();
-            let (median, min, max) = spread(pairs);
-            println!("  {name} against potluck, CPU × {median:.3} ({min:.3}–{max:.3})");
-        }
+    if let (Some(free), Some(capped)) = (of("potluck"), of("capped")) {
+        let pairs = free.iter().zip(capped).map(|(free, capped)| capped.cpu_us() / free.cpu_us()).collect();
+        let (median, min, max) = spread(pairs);
+        println!("  capped against potluck, CPU × {median:.3} ({min:.3}–{max:.3})");
     }
 }
 
