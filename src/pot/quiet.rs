@@ -145,12 +145,12 @@ impl Pot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::Tick;
 
     #[test]
     fn a_key_that_proves_nothing_is_asked_about_again_after_a_pause() {
         let (asked, hour) = (Asked::default(), Duration::from_secs(3600));
-        let now = Clock::system().tick();
+        let now = Tick::now();
         assert!(asked.again(Duration::ZERO, now), "never asked");
         assert!(asked.again(hour, now), "the pause is over");
         let asked = Asked::default();
@@ -161,7 +161,7 @@ mod tests {
     fn an_end_that_the_upstream_tells_of_later_is_not_shown_in_its_usage_yet() {
         let (ends, hour) = (Ends::default(), Duration::from_secs(3600));
         assert!(ends.are_shown(hour));
-        ends.told(Clock::system().tick());
+        ends.told(Tick::now());
         assert!(!ends.are_shown(hour) && ends.are_shown(Duration::ZERO));
     }
 }

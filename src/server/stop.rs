@@ -99,7 +99,7 @@ mod tests {
 
     use super::super::{Potluck, RunOptions, Sockets, background, server};
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::Tick;
     use crate::config::Config;
 
     /// Where the process that this test starts has its data.
@@ -113,7 +113,7 @@ mod tests {
             return serve_without_writer(place);
         }
         let place = tempfile::tempdir().expect("a directory");
-        let began = Clock::system().tick();
+        let began = Tick::now();
         let name = std::thread::current().name().expect("a test's").to_owned();
         let child = Command::new(std::env::current_exe().expect("this"))
             .args(["--exact", &name, "--nocapture"])

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::Tick;
 use crate::money::{Entry, GenerationId, Intent, Usd};
 use crate::pool::{KeyId, KeyState};
 
@@ -125,7 +125,7 @@ impl Queue {
 
     /// A reserved place is used for this attempt, in the place of one that was sent before it.
     pub(super) fn sent(&self, intent: Intent, before: Option<Ticket>) -> Ticket {
-        let now = Clock::system().tick();
+        let now = Tick::now();
         let mut waiting = self.lock();
         let written = before.and_then(|ticket| waiting.intents.over(ticket));
         waiting.forgotten.extend(written);
@@ -136,7 +136,7 @@ impl Queue {
 
     /// The upstream has named what an attempt makes.
     pub(super) fn named(&self, ticket: Ticket, id: GenerationId) -> Ticket {
-        let now = Clock::system().tick();
+        let now = Tick::now();
         let mut waiting = self.lock();
         let ticket = waiting.intents.named(ticket, id, now);
         self.watch(waiting);

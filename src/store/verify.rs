@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::{Clock, Day};
+use crate::clock::{Day, Tick};
 use crate::money::Usd;
 use crate::pool::KeyId;
 
@@ -86,7 +86,7 @@ fn look(
     let mut links = Links::begin(connection, day)?;
     let mut from = first_line(connection, day)?;
     while let Some(line) = from {
-        let began = Clock::system().tick();
+        let began = Tick::now();
         from = read_lines(connection, line, day, stop, &mut tally, &mut links)?;
         if from.is_some() {
             moment.finish()?;

@@ -112,7 +112,7 @@ impl Writer {
             if self.queue.is_open() {
                 continue;
             }
-            let since = *closing.get_or_insert_with(|| Clock::system().tick());
+            let since = *closing.get_or_insert_with(Tick::now);
             let left = self.close_patience.saturating_sub(since.elapsed());
             let done = self.queue.taken() == 0 && self.kept.pause.is_none();
             if done || left.is_zero() {
