@@ -293,7 +293,6 @@ impl Drop for Seat {
         let mut bill = std::mem::replace(bill, Bill::None);
         self.give_up(&mut bill);
         self.each(|running, _| running.tab().stand());
-        self.freed().notify_waiters();
     }
 }
 
