@@ -88,6 +88,14 @@ pub struct LastGuest {
     key: LastKey,
     /// Whose key it is, by this edition of the book.
     member: Option<(Arc<Member>, u64)>,
+    revocation: Revocation,
+}
+
+impl LastGuest {
+    /// Tells when whoever was let in last is shown the door.
+    pub fn revocation(&mut self) -> &mut Revocation {
+        &mut self.revocation
+    }
 }
 
 impl Guest {
@@ -135,11 +143,6 @@ impl Guest {
         Some(Spender { client, user: self.user.as_ref().map(|user| user.id) })
     }
 
-    /// Tells when its key is revoked.
-    pub fn revocation(&self) -> Revocation {
-        Revocation::of(self.member.as_ref().map(|member| Arc::clone(&member.live)))
-    }
-
     /// Tells conversations of different guests apart that look the same.
     pub fn salt(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -154,7 +157,7 @@ impl Pot {
     /// A right credential opens at once, whatever else came from its address: many clients may share one. A wrong one counts
     /// there, and an address with too many of them is told to wait.
     ///
-    /// `last` is who came before on the same connection.
+    /// `last` is who came before on the same connection, and then whoever is let in.
     ///
     /// # Errors
     /// [`Turned`].
@@ -167,13 +170,13 @@ impl Pot {
     ) -> Result<Guest, Turned> {
         let now = self.clock.now();
         let found = match presented(headers, &last.key) {
-            Presented::Nothing if mode == ClientsMode::Open => return Ok(Guest::ANONYMOUS),
+            Presented::Nothing if mode == ClientsMode::Open => Ok(Guest::ANONYMOUS),
             Presented::Nothing => Err(Rejection::Missing),
             Presented::Malformed => Err(Rejection::Malformed),
             Presented::Again(hash) => self.again(&hash, last, now),
             Presented::Key(key) => {
                 let hash = self.clients.hasher.hash(&key);
-                *last = LastGuest { key: LastKey::new(&key, hash), member: None };
+                (last.key, last.member) = (LastKey::new(&key, hash), None);
                 self.again(&hash, last, now)
             }
             Presented::Token(token) => {
@@ -181,6 +184,7 @@ impl Pot {
             }
         };
         let guest = found.map_err(|why| self.turned(why, from, now))?;
+        last.revocation.turn_to(guest.member().map(|member| &member.live));
         if let Some(series) = guest.member().and_then(|member| member.series(&self.metrics)) {
             series.request();
         }

@@ -1,7 +1,8 @@
 //! Word of a client's end, for everybody who works for one of its requests.
 //!
 //! Each request listens from its first wait to its last, and next to none of them hears anything. tokio's channels make
-//! every wait enter and leave a list under its lock; here a request enters once, and its later waits read one flag.
+//! every wait enter and leave a list under its lock; here a connection enters once, with the first request that it brings of
+//! a client, and every later wait reads one flag.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,7 +18,7 @@ use super::members::Live;
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
     over: AtomicBool,
-    /// No more than there are requests under way.
+    /// No more than there are connections, or, where these bring several requests at a time, requests under way.
     listening: Mutex<Slab<Waker>>,
 }
 
@@ -58,6 +59,7 @@ impl Revoked {
 }
 
 /// Tells when a guest is shown the door.
+#[derive(Default)]
 pub struct Revocation {
     /// `None`: nobody can.
     of: Option<Arc<Live>>,
@@ -72,11 +74,16 @@ struct Entered {
 }
 
 impl Revocation {
-    /// Of nobody.
-    pub const NEVER: Self = Self { of: None, entered: None };
-
-    pub(super) const fn of(live: Option<Arc<Live>>) -> Self {
-        Self { of: live, entered: None }
+    /// Tell of this client from now on, or of nobody. Of whom it tells already it goes on to, from the same place.
+    pub(super) fn turn_to(&mut self, live: Option<&Arc<Live>>) {
+        let is_same = match (&self.of, live) {
+            (Some(known), Some(live)) => Arc::ptr_eq(known, live),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            *self = Self { of: live.cloned(), entered: None };
+        }
     }
 
     /// Whether it has happened.
@@ -146,6 +153,12 @@ mod tests {
         Arc::clone(&member.live)
     }
 
+    fn told_of(live: &Arc<Live>) -> Revocation {
+        let mut revocation = Revocation::default();
+        revocation.turn_to(Some(live));
+        revocation
+    }
+
     /// Wait a moment on a task of its own: whether it was over, and the task.
     fn look(revocation: &mut Revocation, task: &Arc<Woken>) -> bool {
         let waker = Waker::from(Arc::clone(task));
@@ -159,8 +172,7 @@ mod tests {
     #[test]
     fn everybody_who_waits_is_woken_and_nobody_else() {
         let live = live();
-        let mut all: Vec<_> =
-            (0..3).map(|_| (Revocation::of(Some(Arc::clone(&live))), Arc::<Woken>::default())).collect();
+        let mut all: Vec<_> = (0..3).map(|_| (told_of(&live), Arc::<Woken>::default())).collect();
         let (first, last) = (Arc::<Woken>::default(), Arc::<Woken>::default());
         for (revocation, task) in &mut all {
             assert!(!look(revocation, &first) && !look(revocation, task) && !look(revocation, task));
@@ -171,7 +183,7 @@ mod tests {
         assert_eq!(live.revoked.listening().len(), 2);
         live.revoked.revoke();
         assert_eq!((woken(&first), woken(&task)), (0, 0), "on another task by then, or gone");
-        let mut late = Revocation::of(Some(Arc::clone(&live)));
+        let mut late = told_of(&live);
         assert!(look(&mut late, &last));
         for (revocation, task) in &mut all {
             assert_eq!(woken(task), 1);
@@ -182,8 +194,31 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_again_keeps_its_place_and_who_does_not_leaves_it() {
+        let (ann, bob, task) = (live(), live(), Arc::<Woken>::default());
+        let mut revocation = told_of(&ann);
+        let listening = || (ann.revoked.listening().len(), bob.revoked.listening().len());
+        for _ in 0..2 {
+            revocation.turn_to(Some(&ann));
+            assert!(!look(&mut revocation, &task));
+            assert_eq!(listening(), (1, 0));
+        }
+        revocation.turn_to(Some(&bob));
+        assert_eq!(listening(), (0, 0));
+        assert!(!look(&mut revocation, &task));
+        ann.revoked.revoke();
+        assert_eq!((woken(&task), listening()), (0, (0, 1)), "that is nothing to bob");
+        revocation.turn_to(None);
+        bob.revoked.revoke();
+        assert!(!look(&mut revocation, &task) && !revocation.is_over());
+        revocation.turn_to(Some(&ann));
+        assert!(look(&mut revocation, &task) && revocation.is_over());
+        assert_eq!((woken(&task), listening()), (0, (0, 0)));
+    }
+
+    #[test]
     fn a_guest_whom_nobody_can_revoke_waits_for_ever_and_listens_nowhere() {
-        let mut never = Revocation::NEVER;
+        let mut never = Revocation::default();
         let task = Arc::<Woken>::default();
         assert!(!look(&mut never, &task) && !never.is_over());
         assert_eq!(Weak::strong_count(&Arc::downgrade(&task)), 1, "nobody has its waker");
@@ -204,7 +239,7 @@ mod tests {
                 }
             });
             for live in &rounds {
-                let mut revocation = Revocation::of(Some(Arc::clone(live)));
+                let mut revocation = told_of(live);
                 let task = Arc::<Woken>::default();
                 ready.wait();
                 let heard = look(&mut revocation, &task);

@@ -23,7 +23,7 @@ impl Inference<'_> {
     ///
     /// # Errors
     /// The client was told why not, or is gone.
-    pub(super) async fn charge(&mut self, session: &mut ServerSession, hangup: &mut Hangup) -> Result<(), Served> {
+    pub(super) async fn charge(&mut self, session: &mut ServerSession, hangup: &mut Hangup<'_>) -> Result<(), Served> {
         let Some(seat) = self.call.seat.clone() else { return Ok(()) };
         let mut waiting: Option<Tick> = None;
         if seat.has_budget() {

@@ -56,12 +56,12 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         guest: &Guest,
-        endpoint: Endpoint,
-        target: &str,
+        hangup: &mut Hangup<'_>,
+        (endpoint, target): (Endpoint, &str),
         request: Request,
     ) -> Served {
         match self.receive(session, guest, endpoint.dialect(), request).await {
-            Ok(whole) => self.infer_whole(session, endpoint, target, whole, None).await,
+            Ok(whole) => self.infer_whole(session, hangup, (endpoint, target), whole, None).await,
             Err(served) => served,
         }
     }
@@ -70,8 +70,8 @@ impl Proxy {
     pub(super) async fn infer_whole(
         &self,
         session: &mut ServerSession,
-        endpoint: Endpoint,
-        target: &str,
+        hangup: &mut Hangup<'_>,
+        (endpoint, target): (Endpoint, &str),
         whole: Whole<'_>,
         routing: Option<Box<Routing>>,
     ) -> Served {
@@ -97,16 +97,16 @@ impl Proxy {
             clamped: false,
             routing,
         };
-        inference.serve(session, Hangup::new(guest.revocation())).await
+        inference.serve(session, hangup).await
     }
 }
 
 impl Inference<'_> {
-    async fn serve(mut self, session: &mut ServerSession, mut hangup: Hangup) -> Served {
+    async fn serve(mut self, session: &mut ServerSession, hangup: &mut Hangup<'_>) -> Served {
         let mut hunt = Hunt::new(self.proxy.limits.hunt);
         let mut held: Option<HeldAnswer> = None;
         let mut ledger_full = false;
-        if let Err(served) = self.bound(session, &mut hangup).await {
+        if let Err(served) = self.bound(session, hangup).await {
             return served;
         }
         loop {
@@ -114,7 +114,7 @@ impl Inference<'_> {
                 // Revoked while its body came in, or while keys refused: nothing more is spent for it.
                 return Served::GONE;
             }
-            let chosen = match self.find_key(session, &mut hunt, &mut hangup).await {
+            let chosen = match self.find_key(session, &mut hunt, hangup).await {
                 Ok(chosen) => chosen,
                 Err(Empty::Gone) => return Served::GONE,
                 Err(Empty::Full(full)) => {
@@ -126,7 +126,7 @@ impl Inference<'_> {
                 Err(Empty::Unavailable(_)) if ledger_full && held.is_none() => {
                     return self.refuse(session, &Refusal::LedgerFull).await;
                 }
-                Err(Empty::Unavailable(why)) if self.clamp(why) => match self.bound(session, &mut hangup).await {
+                Err(Empty::Unavailable(why)) if self.clamp(why) => match self.bound(session, hangup).await {
                     Ok(()) => continue,
                     Err(served) => return served,
                 },
@@ -148,11 +148,11 @@ impl Inference<'_> {
                 self.proxy.pot.metrics().added_latency(self.whole.elapsed());
             }
             let outgoing = self.outgoing(&attempt);
-            match forward::attempt(self.proxy, session, &mut *attempt, outgoing, &mut hangup).await {
+            match forward::attempt(self.proxy, session, &mut *attempt, outgoing, hangup).await {
                 Tried::Accepted(upstream) => {
                     // It will not be sent again, and the answer may take half an hour.
                     self.body = HeldBody::default();
-                    return self.relay(session, upstream, attempt, &mut hangup).await;
+                    return self.relay(session, upstream, attempt, hangup).await;
                 }
                 Tried::Refused(answer) => match self.refused(session, answer, attempt, &mut hunt).await {
                     ControlFlow::Continue(presentable) => held = presentable.or(held),
@@ -175,7 +175,7 @@ impl Inference<'_> {
     }
 
     /// Find out what the request may cost, and hold that of its client's budgets.
-    async fn bound(&mut self, session: &mut ServerSession, hangup: &mut Hangup) -> Result<(), Served> {
+    async fn bound(&mut self, session: &mut ServerSession, hangup: &mut Hangup<'_>) -> Result<(), Served> {
         self.quote = self.quoted(session);
         self.charge(session, hangup).await
     }
@@ -271,7 +271,7 @@ impl Inference<'_> {
         session: &mut ServerSession,
         upstream: forward::Accepted,
         attempt: Box<Attempt>,
-        hangup: &mut Hangup,
+        hangup: &mut Hangup<'_>,
     ) -> Served {
         if self.endpoint == Endpoint::Videos {
             return Box::pin(self.submitted(session, upstream, attempt)).await;

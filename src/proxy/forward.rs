@@ -135,7 +135,7 @@ pub async fn attempt(
     session: &mut ServerSession,
     books: &mut impl Progress,
     outgoing: Outgoing<'_>,
-    hangup: &mut Hangup,
+    hangup: &mut Hangup<'_>,
 ) -> Tried {
     let head = match request_head(proxy, &session.req_header().headers, &outgoing) {
         Ok(head) => head,

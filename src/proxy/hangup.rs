@@ -13,14 +13,14 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Watches a client that has sent its whole request and is waiting for the answer. One whose key is revoked is as good as gone.
 #[derive(Debug)]
-pub struct Hangup {
+pub struct Hangup<'c> {
     watching: bool,
-    revocation: Revocation,
+    revocation: &'c mut Revocation,
 }
 
-impl Hangup {
+impl<'c> Hangup<'c> {
     /// Start watching.
-    pub fn new(revocation: Revocation) -> Self {
+    pub fn new(revocation: &'c mut Revocation) -> Self {
         Self { watching: true, revocation }
     }
 

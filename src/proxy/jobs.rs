@@ -87,8 +87,8 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         guest: &Guest,
-        job: &JobId,
-        part: JobPart,
+        hangup: &mut Hangup<'_>,
+        (job, part): (&JobId, JobPart),
         request: Request,
     ) -> Served {
         let arrived = self.pot.clock().tick();
@@ -112,12 +112,11 @@ impl Proxy {
         let target = part.target(job);
         let bearer = chosen.credential.bearer();
         let outgoing = Outgoing { method: Method::GET, target: &target, bearer, body: None, arrived };
-        let mut hangup = Hangup::new(guest.revocation());
-        match forward::attempt(self, session, &mut (), outgoing, &mut hangup).await {
+        match forward::attempt(self, session, &mut (), outgoing, hangup).await {
             Tried::Accepted(accepted) if part == JobPart::Status => {
                 self.job_status(session, accepted, job, &record, request).await
             }
-            Tried::Accepted(accepted) => relay::unbooked(self, session, accepted, &mut hangup, request, arrived).await,
+            Tried::Accepted(accepted) => relay::unbooked(self, session, accepted, hangup, request, arrived).await,
             // The key's own trouble (401, 402, 403) is not the client's to see, and no other key knows the job.
             Tried::Refused(answer) if matches!(answer.status, 401..=403 | 429) => {
                 give_refusal(session, &Refusal::JobKeyUnwell, Dialect::Chat, request).await

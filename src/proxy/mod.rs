@@ -46,6 +46,7 @@ use answer::{Served, Whole, give_refusal};
 use body::{BodyBudget, BodyLimits};
 pub use connection::Door;
 use forward::UpstreamLimits;
+use hangup::Hangup;
 use head::{HeadFault, HeadLimits};
 use hunt::HuntLimits;
 use request::{Request, Shown};
@@ -160,7 +161,10 @@ impl Proxy {
             _ => None,
         };
         let served = match self.guest(session, last, &route) {
-            Ok(guest) => self.dispatch(session, route, &guest, request).await,
+            Ok(guest) => {
+                let mut hangup = Hangup::new(last.revocation());
+                self.dispatch(session, route, &guest, &mut hangup, request).await
+            }
             // In a box, as below.
             Err(refusal) => Box::pin(self.turn_away(session, &refusal, route.dialect(), request)).await,
         };
@@ -169,15 +173,24 @@ impl Proxy {
         served
     }
 
-    async fn dispatch(&self, session: &mut ServerSession, route: Route, guest: &Guest, request: Request) -> Served {
+    async fn dispatch(
+        &self,
+        session: &mut ServerSession,
+        route: Route,
+        guest: &Guest,
+        hangup: &mut Hangup<'_>,
+        request: Request,
+    ) -> Served {
         match route {
-            Route::Inference { endpoint, target } => self.infer(session, guest, endpoint, target, request).await,
+            Route::Inference { endpoint, target } => {
+                self.infer(session, guest, hangup, (endpoint, target), request).await
+            }
             // In boxes, so that the future of an inference call, which is moved, has no room for these in it.
-            Route::Poll { job, part } => Box::pin(self.poll_job(session, guest, &job, part, request)).await,
+            Route::Poll { job, part } => Box::pin(self.poll_job(session, guest, hangup, (&job, part), request)).await,
             Route::PublicRead { target } => Box::pin(self.public_read(session, guest, &target, request)).await,
             Route::Own(own) => Box::pin(self.answer_itself(session, guest, own, request)).await,
             Route::Token => Box::pin(self.issue_token(session, request)).await,
-            Route::Ai(call) => Box::pin(self.ai(session, guest, call, request)).await,
+            Route::Ai(call) => Box::pin(self.ai(session, guest, hangup, call, request)).await,
             Route::Preflight => {
                 Whole { status: 204, headers: PREFLIGHT.into_iter().collect(), body: Bytes::new() }
                     .give(session, request)

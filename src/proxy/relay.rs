@@ -71,7 +71,7 @@ pub async fn run(
     session: &mut ServerSession,
     accepted: Accepted,
     mut attempt: Box<Attempt>,
-    hangup: &mut Hangup,
+    hangup: &mut Hangup<'_>,
     told: Told<'_>,
 ) -> Served {
     let Told { call, request, arrived, routing } = told;
@@ -99,7 +99,7 @@ pub async fn unbooked(
     proxy: &Proxy,
     session: &mut ServerSession,
     accepted: Accepted,
-    hangup: &mut Hangup,
+    hangup: &mut Hangup<'_>,
     request: Request,
     arrived: Tick,
 ) -> Served {
@@ -127,7 +127,7 @@ async fn pump(
     proxy: &Proxy,
     session: &mut ServerSession,
     upstream: &mut OriginSession,
-    hangup: &mut Hangup,
+    hangup: &mut Hangup<'_>,
     arrived: Tick,
     passage: &mut Passage<'_>,
     reader: &mut impl Reader,

@@ -35,7 +35,7 @@ impl Inference<'_> {
         &mut self,
         session: &mut ServerSession,
         hunt: &mut Hunt,
-        hangup: &mut Hangup,
+        hangup: &mut Hangup<'_>,
     ) -> Result<Chosen, Empty> {
         let pot = &self.proxy.pot;
         let chosen = match pot.choose_in_turn(self.share.client, &self.want(hunt)) {
@@ -51,7 +51,7 @@ impl Inference<'_> {
         &mut self,
         session: &mut ServerSession,
         hunt: &mut Hunt,
-        hangup: &mut Hangup,
+        hangup: &mut Hangup<'_>,
         mut why: Unavailable,
     ) -> Result<Chosen, Empty> {
         let pot = &self.proxy.pot;

@@ -223,13 +223,19 @@ async fn terms_hold_from_the_next_request_on_and_seats_are_given_back() {
 async fn those_inside_hear_of_a_revocation() {
     let house = House::new();
     let (key, id) = house.add(named("ann")).await;
-    let mut told = house.let_in(key.expose()).expect("let in").revocation();
+    let mut last = LastGuest::default();
+    let mut comes = |mode| house.pot.let_in(&bearer(key.expose()), &mut last, mode, None);
+    assert!(comes(ClientsMode::Required).is_ok() && comes(ClientsMode::Open).is_ok());
+    let told = last.revocation();
     assert!(!told.is_over());
     house.pot.change_client(id, |terms| terms.allowance.concurrency = Some(1)).await.expect("changed");
     assert!(!told.is_over());
     house.pot.revoke_client(id).await.expect("revoked");
     told.over().await;
-    assert!(told.is_over() && !Revocation::NEVER.is_over());
+    assert!(told.is_over());
+    let nobody = HeaderMap::new();
+    assert!(house.pot.let_in(&nobody, &mut last, ClientsMode::Open, None).is_ok());
+    assert!(!last.revocation().is_over(), "whoever comes next on the connection is somebody else");
 }
 
 /// As many guesses as somebody can send in a day: no memory grows with them, and each costs about as much as the first.
