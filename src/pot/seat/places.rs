@@ -31,22 +31,21 @@ impl Places {
     }
 
     /// Do something at each place, the user's first: one user who has used up his share uses up nothing of the others'. Where
-    /// it fails, what was done before is undone.
+    /// it fails, what was done before is undone, and nobody has seen it: who had would wait for what is free again already.
     pub(super) fn at_each<T>(
         &self,
         act: impl Fn(&mut Tab, &Allowance) -> Result<T, Shortage>,
         undo: impl Fn(&mut Tab, &Allowance),
     ) -> Result<(T, Option<T>), Short> {
         let terms = &self.member.client.terms;
-        let user = self.user.as_ref().map(|user| (user, &terms.per_user));
-        let at_user = user.map(|(user, allowance)| act(&mut user.tab(), allowance)).transpose();
-        let at_user = at_user.map_err(|of| (of, true))?;
-        let acted = act(&mut self.member.live.whole.tab(), &terms.allowance);
-        match (acted, user) {
-            (Ok(at_whole), _) => Ok((at_whole, at_user)),
-            (Err(of), None) => Err((of, false)),
-            (Err(of), Some((user, allowance))) => {
-                undo(&mut user.tab(), allowance);
+        // In this order, as where an entry is booked.
+        let mut whole = self.member.live.whole.tab();
+        let mut user = self.user.as_ref().map(|user| user.tab());
+        let at_user = user.as_mut().map(|tab| act(tab, &terms.per_user)).transpose().map_err(|of| (of, true))?;
+        match act(&mut whole, &terms.allowance) {
+            Ok(at_whole) => Ok((at_whole, at_user)),
+            Err(of) => {
+                user.iter_mut().for_each(|tab| undo(tab, &terms.per_user));
                 Err((of, false))
             }
         }
