@@ -184,14 +184,9 @@ impl Clock {
             ms.store(to.0, Ordering::Relaxed);
         }
     }
-
-    /// A monotonic reading, for measuring how long something took.
-    pub fn tick(&self) -> Tick {
-        Tick::now()
-    }
 }
 
-/// The time of the kernel's last tick, some milliseconds ago at most. A request asks for it a dozen times, and a precise
+/// The time of the kernel's last tick, mostly some milliseconds ago. A request asks for it seven to ten times, and a precise
 /// reading takes seven times as long.
 #[cfg(target_os = "linux")]
 fn wall() -> Timestamp {
@@ -211,7 +206,7 @@ fn wall() -> Timestamp {
 pub struct Tick(Instant);
 
 impl Tick {
-    /// A reading. No test moves this clock, so it is everybody's.
+    /// A reading, for measuring how long something took. No test moves this clock, so it is everybody's.
     pub fn now() -> Self {
         Self(Instant::now())
     }

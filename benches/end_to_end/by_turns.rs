@@ -34,17 +34,23 @@ pub fn run(runtime: &tokio::runtime::Runtime, guest: &Proxy, quick: bool) {
         without.extend([a, d]);
         with.extend([b, c]);
     }
-    let (low, high) = confidence(&mut ratios);
+    let range = confidence(&mut ratios);
     let (median, ..) = spread(ratios);
     let ((without, ..), (with, ..)) = (spread(without), spread(with));
     println!("  CPU-µs per request {without:.1} and {with:.1} (medians): × {:.3}", with / without);
-    println!("  block by block: CPU × {median:.3}, with 95 % confidence between {low:.3} and {high:.3}");
+    print!("  block by block: CPU × {median:.3}");
+    match range {
+        Some((low, high)) => println!(", with 95 % confidence between {low:.3} and {high:.3}"),
+        None => println!(", too few to quote"),
+    }
 }
 
-/// Between which of the figures their true median lies with 95 % confidence, whatever their distribution (a sign test).
-fn confidence(figures: &mut [f64]) -> (f64, f64) {
+/// Between which of the figures their true median lies with 95 % confidence, whatever their distribution (a sign test); `None`
+/// where there are too few for that.
+fn confidence(figures: &mut [f64]) -> Option<(f64, f64)> {
     figures.sort_by(f64::total_cmp);
     let n = figures.len();
     let reach = (0.98 * (n as f64).sqrt()).ceil() as usize;
-    (figures[(n / 2).saturating_sub(reach)], figures[(n / 2 + reach).min(n - 1)])
+    let low = (n.checked_sub(1)? / 2).checked_sub(reach)?;
+    Some((figures[low], *figures.get(n / 2 + reach)?))
 }

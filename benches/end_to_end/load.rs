@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use potluck::clock::{Clock, Tick};
+use potluck::clock::Tick;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -93,7 +93,7 @@ pub async fn run(proxy: &Proxy, shape: Shape, length: Duration) -> Load {
 /// The same, presenting `credential`; the proxy's CPU counts until it has had `rest` to do what it puts off.
 pub async fn run_as(proxy: &Proxy, credential: &str, shape: Shape, length: Duration, rest: Duration) -> Load {
     let request = std::sync::Arc::new(shape.request(&shape.model(), credential));
-    let (cpu, started) = (proxy.cpu_seconds(), Clock::system().tick());
+    let (cpu, started) = (proxy.cpu_seconds(), Tick::now());
     let workers: Vec<_> = (0..CONNECTIONS)
         .map(|_| tokio::spawn(worker(proxy.address, std::sync::Arc::clone(&request), started, length)))
         .collect();
@@ -124,7 +124,7 @@ async fn worker(
     stream.set_nodelay(true).expect("set");
     let mut buffer = vec![0; 64 * 1024];
     while started.elapsed() < length {
-        let sent = Clock::system().tick();
+        let sent = Tick::now();
         stream.write_all(&request).await.expect("sent");
         read_answer(&mut stream, &mut buffer).await;
         latencies.saturating_record(sent.elapsed().as_micros() as u64);

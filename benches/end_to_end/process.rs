@@ -121,7 +121,9 @@ impl Proxy {
 
     /// CPU seconds used so far by the process and its children (nginx works in one).
     pub fn cpu_seconds(&self) -> f64 {
-        self.family().iter().map(|pid| cpu_ns(*pid)).sum::<u64>() as f64 / 1e9
+        let ns: u64 = self.family().iter().map(|pid| cpu_ns(*pid)).sum();
+        assert!(ns > 0, "this kernel does not say what CPU a thread has used (/proc/PID/task/*/schedstat)");
+        ns as f64 / 1e9
     }
 
     /// Resident memory in KiB, children included.

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::peer::{Purpose, Route, Routes};
 use super::{ConnectError, ConnectFailure};
-use crate::clock::{Clock, Tick};
+use crate::clock::Tick;
 use crate::config::Upstream;
 
 /// More addresses than this are ignored.
@@ -47,7 +47,6 @@ pub(super) struct Addresses {
     failing: AtomicBool,
     host: String,
     every: Duration,
-    clock: Clock,
 }
 
 impl Addresses {
@@ -66,7 +65,6 @@ impl Addresses {
             failing: AtomicBool::new(false),
             host: config.base_url.host.clone(),
             every: config.address_refresh,
-            clock: Clock::system(),
         }
     }
 
@@ -102,7 +100,7 @@ impl Addresses {
             return Err(ConnectError::new(ConnectFailure::Unresolved, "the last lookup failed"));
         }
         let result = self.look_up().await;
-        *last_failure = result.is_err().then(|| self.clock.tick());
+        *last_failure = result.is_err().then(Tick::now);
         result.map_err(|error| ConnectError::new(ConnectFailure::Unresolved, error))
     }
 
@@ -121,7 +119,7 @@ impl Addresses {
 
     async fn refresh(&self) {
         let mut last_failure = self.lookup.lock().await;
-        *last_failure = self.look_up().await.is_err().then(|| self.clock.tick());
+        *last_failure = self.look_up().await.is_err().then(Tick::now);
         drop(last_failure);
         // A single address is used whether it answers or not, so there is nothing to check.
         if self.balancer.backends().get_backend().len() > 1 {

@@ -14,7 +14,7 @@ use pingora::protocols::Stream;
 use tokio::io::AsyncReadExt;
 
 use super::peer::{Purpose, Route};
-use crate::clock::{Clock, Tick};
+use crate::clock::Tick;
 
 /// The kept connections.
 pub(super) struct Idle {
@@ -24,7 +24,6 @@ pub(super) struct Idle {
     time: Duration,
     /// The one that was used last at the end. A plain mutex, held for a push or a look.
     kept: Mutex<VecDeque<Kept>>,
-    clock: Clock,
 }
 
 struct Kept {
@@ -35,7 +34,7 @@ struct Kept {
 
 impl Idle {
     pub(super) fn new(max: usize, time: Duration) -> Self {
-        Self { max, time, kept: Mutex::default(), clock: Clock::system() }
+        Self { max, time, kept: Mutex::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
@@ -48,7 +47,7 @@ impl Idle {
         if self.max == 0 {
             return;
         }
-        let since = self.clock.tick();
+        let since = Tick::now();
         let mut kept = self.kept();
         let surplus = if kept.len() < self.max { None } else { kept.pop_front() };
         kept.push_back(Kept { stream, route, since });
@@ -64,7 +63,7 @@ impl Idle {
             let last = kept.iter().rposition(|kept| kept.route.purpose() == purpose)?;
             let last = kept.remove(last)?;
             drop(kept);
-            let now = self.clock.tick();
+            let now = Tick::now();
             if let Ok(Kept { stream, route, .. }) = last.usable(now, self.time) {
                 return Some((stream, route));
             }
@@ -73,7 +72,7 @@ impl Idle {
 
     /// Close what cannot be used any more, and what leads to an address that `serves` not.
     pub(super) fn sweep(&self, serves: impl Fn(&Route) -> bool) {
-        let now = self.clock.tick();
+        let now = Tick::now();
         let mut kept = self.kept();
         let before = std::mem::take(&mut *kept);
         let (mut rest, mut gone) = (VecDeque::with_capacity(before.len()), Vec::new());

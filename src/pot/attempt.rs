@@ -90,7 +90,7 @@ pub struct Attempt {
 
 impl Attempt {
     pub(super) fn new(pot: Arc<Pot>, call: Arc<Call>, chosen: Chosen, number: u16, slot: Slot) -> Self {
-        let (started, begun_at) = (pot.clock.tick(), pot.clock.now());
+        let (started, begun_at) = (Tick::now(), pot.clock.now());
         let slot = Some(slot);
         Self {
             pot,

@@ -1,5 +1,6 @@
 //! The end of an attempt: what it cost is booked, and everything that is kept in memory follows.
 
+use crate::clock::Tick;
 use crate::money::{Cost, Ended, Entry, Outcome};
 use crate::pool::Chosen;
 use crate::store::Slot;
@@ -35,7 +36,7 @@ impl Pot {
         let (strict, unknown) = (entry.held.is_some(), entry.cost == Cost::Unknown);
         // Before it is not under way any more: whoever finds nothing under way sees when that was.
         if let Some(card) = self.card(entry.key) {
-            card.ends.note(&entry, self.clock.tick());
+            card.ends.note(&entry, Tick::now());
         }
         // Under one lock, so that whoever compares pool and ledger finds an attempt in both or in neither.
         let mut pool = self.pool();

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use crate::clock::Timestamp;
+use crate::clock::{Tick, Timestamp};
 use crate::money::{Basis, UsageCheck, Usd};
 use crate::pool::KeyId;
 use crate::store::{Finding, Recovered, Settlement, StoreError, Suspense};
@@ -20,7 +20,7 @@ impl Pot {
             self.settled(entry, cost);
             if basis == Basis::Upstream {
                 self.held_enough_for(entry, cost);
-                self.card(entry.key).iter().for_each(|card| card.ends.told(self.clock.tick()));
+                self.card(entry.key).iter().for_each(|card| card.ends.told(Tick::now()));
             }
         }
         Ok(settled)

@@ -81,19 +81,22 @@ pub struct TokenTerms {
     pub users_max: usize,
 }
 
-/// The client key that was presented last on a connection, and whose it is: who keeps a connection presents the same one each
-/// time, and recognising it anew is most of what letting somebody in takes.
+/// What a connection remembers of those who came on it: who keeps one comes again and again, and recognising him anew is most of
+/// what letting somebody in takes.
 #[derive(Debug, Default)]
 pub struct LastGuest {
+    /// The client key that was presented last. A token, or nothing, may have come since.
     key: LastKey,
     /// Whose key it is, by this edition of the book.
     member: Option<(Arc<Member>, u64)>,
+    /// Of whoever's request was served last.
     revocation: Revocation,
 }
 
 impl LastGuest {
-    /// Tells when whoever was let in last is shown the door.
-    pub fn revocation(&mut self) -> &mut Revocation {
+    /// Tells when this guest, who has come now, is shown the door.
+    pub fn revocation_of(&mut self, guest: &Guest) -> &mut Revocation {
+        self.revocation.turn_to(guest.member().map(|member| &member.live));
         &mut self.revocation
     }
 }
@@ -157,7 +160,7 @@ impl Pot {
     /// A right credential opens at once, whatever else came from its address: many clients may share one. A wrong one counts
     /// there, and an address with too many of them is told to wait.
     ///
-    /// `last` is who came before on the same connection, and then whoever is let in.
+    /// `last` is who came before on the same connection.
     ///
     /// # Errors
     /// [`Turned`].
@@ -184,7 +187,6 @@ impl Pot {
             }
         };
         let guest = found.map_err(|why| self.turned(why, from, now))?;
-        last.revocation.turn_to(guest.member().map(|member| &member.live));
         if let Some(series) = guest.member().and_then(|member| member.series(&self.metrics)) {
             series.request();
         }

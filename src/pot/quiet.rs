@@ -97,7 +97,7 @@ impl Pot {
         let new: Vec<_> =
             cards.iter().filter(|(_, card)| !is_compared(card)).map(|(id, card)| (*id, Arc::clone(card))).collect();
         drop(cards);
-        let now = self.clock.tick();
+        let now = Tick::now();
         new.into_iter()
             .filter(|(id, card)| self.quiet(*id, settles_after).is_some() && card.asked.again(settles_after, now))
             .map(|(id, _)| id)
@@ -138,7 +138,7 @@ impl Pot {
     /// From now on nobody else works with the store.
     pub(super) fn is_alone(&self) {
         let mut alone = self.alone_since.lock().unwrap_or_else(PoisonError::into_inner);
-        alone.get_or_insert_with(|| self.clock.tick());
+        alone.get_or_insert_with(Tick::now);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Word of a client's end, for everybody who works for one of its requests.
 //!
-//! Each request listens from its first wait to its last, and next to none of them hears anything. tokio's channels make
-//! every wait enter and leave a list under its lock; here a connection enters once, with the first request that it brings of
-//! a client, and every later wait reads one flag.
+//! Each request listens while it waits, and next to none of them hears anything. tokio's channels make every wait enter and
+//! leave a list under its lock; here a connection enters once, with the first request that it brings of a client, and every
+//! later wait reads one flag. It stays in the list between requests, so that word of the end wakes it there as well, in vain.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -74,7 +74,7 @@ struct Entered {
 }
 
 impl Revocation {
-    /// Tell of this client from now on, or of nobody. Of whom it tells already it goes on to, from the same place.
+    /// Tell of this client from now on, or of nobody. Who is told of already keeps the place.
     pub(super) fn turn_to(&mut self, live: Option<&Arc<Live>>) {
         let is_same = match (&self.of, live) {
             (Some(known), Some(live)) => Arc::ptr_eq(known, live),
@@ -203,6 +203,12 @@ mod tests {
             assert!(!look(&mut revocation, &task));
             assert_eq!(listening(), (1, 0));
         }
+        let (eve, heard) = (live(), Arc::<Woken>::default());
+        let mut again = told_of(&eve);
+        assert!(!look(&mut again, &heard));
+        again.turn_to(Some(&eve));
+        eve.revoked.revoke();
+        assert_eq!(woken(&heard), 1, "by the place of the request before");
         revocation.turn_to(Some(&bob));
         assert_eq!(listening(), (0, 0));
         assert!(!look(&mut revocation, &task));

@@ -198,7 +198,7 @@ impl Pot {
         self.waiting.counted(&hall);
         self.serve(&mut hall);
         drop(hall);
-        Ok(Place { pot: self, ticket, bell, since: self.clock.tick() })
+        Ok(Place { pot: self, ticket, bell, since: Tick::now() })
     }
 
     /// Requests in line.

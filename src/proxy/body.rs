@@ -11,7 +11,7 @@ use pingora::protocols::http::ServerSession;
 use pingora_timeout::timeout;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::clock::{Clock, Tick};
+use crate::clock::Tick;
 
 use super::wire;
 
@@ -94,12 +94,11 @@ pub async fn read(
     announced: Option<usize>,
     limits: BodyLimits,
     budget: &BodyBudget,
-    clock: &Clock,
 ) -> Result<HeldBody, BodyFault> {
     if announced.is_some_and(|length| length > limits.bytes) {
         return Err(BodyFault::TooLarge);
     }
-    let started = clock.tick();
+    let started = Tick::now();
     session.set_read_timeout(Some(limits.silence));
     let mut gathered = Gathered::new(announced);
     while !session.is_body_done()

@@ -36,7 +36,7 @@ impl Inference<'_> {
                 Ok(()) => return Ok(()),
                 Err(denied) => denied,
             };
-            let waiting = waiting.get_or_insert_with(|| self.proxy.pot.clock().tick());
+            let waiting = waiting.get_or_insert_with(Tick::now);
             let patience = HELD_PATIENCE.saturating_sub(waiting.elapsed());
             match denied {
                 Denied::Short { of: Shortage::Held, .. } if !patience.is_zero() => {

@@ -64,7 +64,7 @@ impl ServerApp for Door {
             return None;
         };
         let mut stream = Wire::wrap(stream);
-        let opened = self.proxy.pot.clock().tick();
+        let opened = Tick::now();
         if self.proxy.options.h2c && self.proxy.speaks_http2(&mut stream, shutdown.clone()).await? {
             return self.proxy.process_new(stream, shutdown).await;
         }

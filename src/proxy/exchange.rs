@@ -9,7 +9,7 @@ use crate::clients::line::Share;
 use crate::clock::Tick;
 use crate::money::Outcome;
 use crate::pool::{Chosen, Effect, Unavailable};
-use crate::pot::{Attempt, Begun, Call, Guest};
+use crate::pot::{Attempt, Begun, Call};
 use crate::telemetry::ClientRefusal;
 use crate::upstream::{Answer, Endpoint, Refusal, RequestFacts, Spending, is_openrouters, judge};
 
@@ -18,7 +18,7 @@ use super::ai::Routing;
 use super::answer::{Served, give_refusal};
 use super::body::HeldBody;
 use super::forward::{self, HeldAnswer, Outgoing, Tried};
-use super::hangup::Hangup;
+use super::hangup::{Caller, Hangup};
 use super::hunt::{Hunt, Onward};
 use super::intake::Whole;
 use super::quote::Quote;
@@ -55,13 +55,13 @@ impl Proxy {
     pub(super) async fn infer(
         &self,
         session: &mut ServerSession,
-        guest: &Guest,
-        hangup: &mut Hangup<'_>,
-        (endpoint, target): (Endpoint, &str),
+        Caller { guest, hangup }: &mut Caller<'_>,
+        endpoint: Endpoint,
+        target: &str,
         request: Request,
     ) -> Served {
         match self.receive(session, guest, endpoint.dialect(), request).await {
-            Ok(whole) => self.infer_whole(session, hangup, (endpoint, target), whole, None).await,
+            Ok(whole) => self.infer_whole(session, hangup, endpoint, target, whole, None).await,
             Err(served) => served,
         }
     }
@@ -71,7 +71,8 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         hangup: &mut Hangup<'_>,
-        (endpoint, target): (Endpoint, &str),
+        endpoint: Endpoint,
+        target: &str,
         whole: Whole<'_>,
         routing: Option<Box<Routing>>,
     ) -> Served {

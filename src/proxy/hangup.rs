@@ -6,10 +6,16 @@ use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 use tokio::time::timeout;
 
-use crate::pot::Revocation;
+use crate::pot::{Guest, Revocation};
 
 /// How long it may take to hang up on a client.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Who asks: whoever was let in, and word of its going.
+pub struct Caller<'c> {
+    pub(super) guest: Guest,
+    pub(super) hangup: Hangup<'c>,
+}
 
 /// Watches a client that has sent its whole request and is waiting for the answer. One whose key is revoked is as good as gone.
 #[derive(Debug)]

@@ -35,13 +35,13 @@ impl Proxy {
         dialect: Dialect,
         request: Request,
     ) -> Result<Whole<'a>, Served> {
-        let arrived = self.pot.clock().tick();
+        let arrived = Tick::now();
         let seat = match self.pot.take_seat(guest).await {
             Ok(seat) => seat,
             Err(denied) => return Err(give_refusal(session, &self.denial(denied), dialect, request).await),
         };
         match self.read_body_within(session, self.limits.body).await {
-            Ok(body) => Ok(Whole { guest, seat, request, body, arrived, whole: self.pot.clock().tick() }),
+            Ok(body) => Ok(Whole { guest, seat, request, body, arrived, whole: Tick::now() }),
             Err(fault) => Err(self.give_body_fault(session, &fault, self.limits.body, dialect, request).await),
         }
     }
@@ -115,6 +115,6 @@ impl Proxy {
         if expects && announced.is_none_or(|length: usize| length <= limits.bytes) {
             session.write_continue_response().await.map_err(|_| BodyFault::Broken)?;
         }
-        body::read(session, announced, limits, &self.budget, self.pot.clock()).await
+        body::read(session, announced, limits, &self.budget).await
     }
 }

@@ -8,8 +8,9 @@ use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::clock::Tick;
 use crate::money::{GenerationId, Outcome};
-use crate::pot::{Attempt, Guest};
+use crate::pot::Attempt;
 use crate::store::Job;
 use crate::upstream::{BodyShape, Dialect, Endpoint, Inside, JobId, JobPart, Refusal, UsageReader, scrub_inside};
 
@@ -17,7 +18,7 @@ use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
 use super::exchange::Inference;
 use super::forward::{self, Accepted, Outgoing, Tried};
-use super::hangup::Hangup;
+use super::hangup::Caller;
 use super::relay;
 use super::request::Request;
 
@@ -86,12 +87,12 @@ impl Proxy {
     pub(super) async fn poll_job(
         &self,
         session: &mut ServerSession,
-        guest: &Guest,
-        hangup: &mut Hangup<'_>,
-        (job, part): (&JobId, JobPart),
+        Caller { guest, hangup }: &mut Caller<'_>,
+        job: &JobId,
+        part: JobPart,
         request: Request,
     ) -> Served {
-        let arrived = self.pot.clock().tick();
+        let arrived = Tick::now();
         let _seat = match self.pot.take_seat(guest).await {
             Ok(seat) => seat,
             Err(denied) => return give_refusal(session, &self.denial(denied), Dialect::Chat, request).await,

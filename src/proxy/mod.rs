@@ -36,17 +36,18 @@ use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::ServerSession;
 
 use crate::clients::routing::Router;
+use crate::clock::Tick;
 use crate::config::{Clients, Config};
 use crate::money::{RequestId, Usd};
 use crate::origin::PublicCache;
-use crate::pot::{Guest, LastGuest, Pot};
+use crate::pot::{LastGuest, Pot};
 use crate::upstream::{AiCall, Dialect, Endpoint, PREFLIGHT, Refusal, Route, route};
 
 use answer::{Served, Whole, give_refusal};
 use body::{BodyBudget, BodyLimits};
 pub use connection::Door;
 use forward::UpstreamLimits;
-use hangup::Hangup;
+use hangup::{Caller, Hangup};
 use head::{HeadFault, HeadLimits};
 use hunt::HuntLimits;
 use request::{Request, Shown};
@@ -139,7 +140,7 @@ impl Proxy {
     /// `last` is who came before on the same connection.
     async fn serve(&self, session: &mut ServerSession, last: &mut LastGuest) -> Served {
         let request = self.request();
-        let started = self.pot.clock().tick();
+        let started = Tick::now();
         if let Err(fault) = check_head(session, self.limits.head) {
             session.set_keepalive(None);
             let refusal = match fault {
@@ -162,8 +163,8 @@ impl Proxy {
         };
         let served = match self.guest(session, last, &route) {
             Ok(guest) => {
-                let mut hangup = Hangup::new(last.revocation());
-                self.dispatch(session, route, &guest, &mut hangup, request).await
+                let hangup = Hangup::new(last.revocation_of(&guest));
+                self.dispatch(session, route, &mut Caller { guest, hangup }, request).await
             }
             // In a box, as below.
             Err(refusal) => Box::pin(self.turn_away(session, &refusal, route.dialect(), request)).await,
@@ -177,20 +178,17 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         route: Route,
-        guest: &Guest,
-        hangup: &mut Hangup<'_>,
+        caller: &mut Caller<'_>,
         request: Request,
     ) -> Served {
         match route {
-            Route::Inference { endpoint, target } => {
-                self.infer(session, guest, hangup, (endpoint, target), request).await
-            }
+            Route::Inference { endpoint, target } => self.infer(session, caller, endpoint, target, request).await,
             // In boxes, so that the future of an inference call, which is moved, has no room for these in it.
-            Route::Poll { job, part } => Box::pin(self.poll_job(session, guest, hangup, (&job, part), request)).await,
-            Route::PublicRead { target } => Box::pin(self.public_read(session, guest, &target, request)).await,
-            Route::Own(own) => Box::pin(self.answer_itself(session, guest, own, request)).await,
+            Route::Poll { job, part } => Box::pin(self.poll_job(session, caller, &job, part, request)).await,
+            Route::PublicRead { target } => Box::pin(self.public_read(session, &caller.guest, &target, request)).await,
+            Route::Own(own) => Box::pin(self.answer_itself(session, &caller.guest, own, request)).await,
             Route::Token => Box::pin(self.issue_token(session, request)).await,
-            Route::Ai(call) => Box::pin(self.ai(session, guest, hangup, call, request)).await,
+            Route::Ai(call) => Box::pin(self.ai(session, caller, call, request)).await,
             Route::Preflight => {
                 Whole { status: 204, headers: PREFLIGHT.into_iter().collect(), body: Bytes::new() }
                     .give(session, request)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pingora::protocols::http::ServerSession;
 
 use crate::clients::line::Full;
+use crate::clock::Tick;
 use crate::money::Usd;
 use crate::pool::{AtLast, Choice, Chosen, NoKey, Unavailable, Want};
 use crate::pot::Place;
@@ -81,7 +82,7 @@ impl Inference<'_> {
                 Some(place) => place,
                 None => place.insert(pot.line_up(self.share, &want, prospect).map_err(Empty::Full)?),
             };
-            let waiting = pot.clock().tick();
+            let waiting = Tick::now();
             tokio::select! {
                 key = place.key(wait.most(), due) => if let Some(chosen) = key {
                     return Ok(chosen);

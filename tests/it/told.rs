@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use potluck::clock::Tick;
 use potluck::money::Usd;
 use potluck::simulator::{Framing, Play, Script};
 use serde_json::{Value, json};
@@ -124,7 +125,7 @@ async fn no_answer_waits_for_its_cost() {
     // Half a minute of padding before the document: the head and the first of it are here long before.
     let play = Play { padding: Some(60), gap_ms: Some(500), framing: Some(Framing::Chunked), ..Play::default() };
     house.sim.script(Script::next(play));
-    let started = house.clock.tick();
+    let started = Tick::now();
     let mut reading = Ask::post(CHAT, chat(MODEL)).open(house.proxy).await;
     assert_eq!((reading.status, reading.header("x-potluck-cost")), (200, None));
     assert!(reading.chunk().await.is_some_and(|chunk| chunk.is_ok()));

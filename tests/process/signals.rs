@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck::clock::Clock;
+use potluck::clock::Tick;
 use potluck::simulator::SimulatorHandle;
 use rustix::process::Signal;
 
@@ -40,7 +40,7 @@ async fn sigterm_lets_a_stream_come_to_its_end_and_ends_at_once_then() {
     simulator.release();
     let rest = stream.rest().await;
     assert!(rest.whole && rest.text().contains("data: [DONE]"), "{}", rest.text());
-    let drained = Clock::system().tick();
+    let drained = Tick::now();
     assert_eq!(running.end().await, 0, "{}", running.log());
     assert!(drained.elapsed() < Duration::from_secs(2), "30 s of drain timeout were left: {:?}", drained.elapsed());
     assert!(running.log().contains("drained"), "{}", running.log());
@@ -59,7 +59,7 @@ async fn sigterm_with_nothing_to_drain_ends_at_once() {
     // A kept connection without a request is nothing to wait for.
     let (answer, _idle) = Ask::post(CHAT, chat(MODEL)).open(place.proxy).await.rest_and_wire().await;
     assert_eq!(answer.status, 200);
-    let told = Clock::system().tick();
+    let told = Tick::now();
     running.signal(Signal::TERM);
     assert_eq!(running.end().await, 0);
     assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
@@ -83,7 +83,7 @@ async fn a_client_that_had_just_connected_when_sigterm_came_is_still_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_cuts_what_outlasts_the_drain_timeout_and_forgets_no_cost() {
     let (simulator, place, mut running, mut stream) = streaming("[proxy]\ndrain_timeout_ms = 300\n").await;
-    let told = Clock::system().tick();
+    let told = Tick::now();
     running.signal(Signal::TERM);
     let end = loop {
         match stream.chunk().await {
@@ -105,7 +105,7 @@ async fn sigterm_cuts_what_outlasts_the_drain_timeout_and_forgets_no_cost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_ends_at_once_and_forgets_no_cost() {
     let (simulator, place, mut running, stream) = streaming("").await;
-    let told = Clock::system().tick();
+    let told = Tick::now();
     running.signal(Signal::INT);
     assert_eq!(running.end().await, 0, "{}", running.log());
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());

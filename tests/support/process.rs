@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use potluck::clock::Clock;
+use potluck::clock::Tick;
 use potluck::money::Usd;
 use potluck::simulator::{SimKey, SimulatorHandle};
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Wait until it is so, or fail saying what never happened.
 pub async fn with_patience<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let started = Clock::system().tick();
+    let started = Tick::now();
     loop {
         if let Some(found) = look().await {
             return found;
@@ -35,7 +35,7 @@ pub async fn with_patience<T>(what: &str, mut look: impl AsyncFnMut() -> Option<
 
 /// Watch for some time that something does not happen.
 pub async fn nothing_happens(time: Duration, mut happened: impl FnMut() -> Option<String>) {
-    let started = Clock::system().tick();
+    let started = Tick::now();
     while started.elapsed() < time {
         if let Some(what) = happened() {
             panic!("{what}");
@@ -133,7 +133,7 @@ impl Place {
     /// The status once it is so.
     pub async fn status_when(&self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
-        let started = Clock::system().tick();
+        let started = Tick::now();
         while started.elapsed() < PATIENCE {
             last = self.status().await;
             if so(&last) {

@@ -21,7 +21,7 @@ use crate::upstream::{AiCall, Dialect, Endpoint, Refusal};
 
 use super::Proxy;
 use super::answer::{Served, Whole, give_refusal};
-use super::hangup::Hangup;
+use super::hangup::Caller;
 use super::request::Request;
 use completion::Completion;
 pub(super) use weave::Weave;
@@ -39,25 +39,19 @@ impl Proxy {
     pub(super) async fn ai(
         &self,
         session: &mut ServerSession,
-        guest: &Guest,
-        hangup: &mut Hangup<'_>,
+        caller: &mut Caller<'_>,
         call: AiCall,
         request: Request,
     ) -> Served {
         match call {
-            AiCall::Complete => self.complete(session, guest, hangup, request).await,
-            AiCall::Decide => self.decide(session, guest, request).await,
-            AiCall::Categories => own(200, &self.categories(guest)).give(session, request).await,
+            AiCall::Complete => self.complete(session, caller, request).await,
+            AiCall::Decide => self.decide(session, &caller.guest, request).await,
+            AiCall::Categories => own(200, &self.categories(&caller.guest)).give(session, request).await,
         }
     }
 
-    async fn complete(
-        &self,
-        session: &mut ServerSession,
-        guest: &Guest,
-        hangup: &mut Hangup<'_>,
-        request: Request,
-    ) -> Served {
+    async fn complete(&self, session: &mut ServerSession, caller: &mut Caller<'_>, request: Request) -> Served {
+        let Caller { guest, hangup } = caller;
         let mut whole = match self.receive(session, guest, Dialect::Chat, request).await {
             Ok(whole) => whole,
             Err(served) => return served,
@@ -70,8 +64,8 @@ impl Proxy {
         describe_as_json(session);
         let Decision { category, model, reason, .. } = decision;
         let routing = Box::new(Routing { model, category, reason });
-        let upstream = (Endpoint::ChatCompletions, AiCall::COMPLETION_TARGET);
-        self.infer_whole(session, hangup, upstream, whole, Some(routing)).await
+        let (endpoint, target) = (Endpoint::ChatCompletions, AiCall::COMPLETION_TARGET);
+        self.infer_whole(session, hangup, endpoint, target, whole, Some(routing)).await
     }
 
     async fn decide(&self, session: &mut ServerSession, guest: &Guest, request: Request) -> Served {

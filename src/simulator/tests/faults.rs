@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::client::Ending;
 use super::*;
+use crate::clock::Tick;
 use crate::simulator::{KeySettings, Play, Script};
 
 const CHAT: &str = "/api/v1/chat/completions";
@@ -205,8 +206,7 @@ async fn hanging_up_before_the_first_byte_stops_streams_only() {
 async fn slow_is_slow_and_whole() {
     let (simulator, key) = simulator().await;
     for stream in [false, true] {
-        let clock = Clock::system();
-        let began = clock.tick();
+        let began = Tick::now();
         let body = chat("sim/play?output_tokens=3&fault=slow%40100/2", stream);
         let answer = post(&simulator, CHAT, &key.text, &body).await;
         let parts = answer.body().len() as u64 / 100;
@@ -215,8 +215,7 @@ async fn slow_is_slow_and_whole() {
         let last = if stream { answer.events().pop().expect("an event") } else { answer.json() };
         assert_eq!(last["usage"]["cost"], price(&body, 3).to_json());
     }
-    let clock = Clock::system();
-    let began = clock.tick();
+    let began = Tick::now();
     let answer = post(&simulator, CHAT, &key.text, &chat("sim/play?output_tokens=3&gap_ms=3", true)).await;
     assert_eq!(answer.chunks.len(), 6);
     assert!(began.elapsed() >= Duration::from_millis(18), "a gap before each event");

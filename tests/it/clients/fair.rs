@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck::clock::Tick;
 use potluck::pot::KeyRef;
 use potluck::simulator::{Fault, Play, Script};
 use tokio::task::{JoinHandle, JoinSet};
@@ -37,7 +38,7 @@ impl House {
     }
 
     async fn so(&self, what: &str, so: impl Fn() -> bool) {
-        let begun = self.clock.tick();
+        let begun = Tick::now();
         while !so() {
             assert!(begun.elapsed() < Duration::from_secs(20), "never happened: {what}");
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -156,7 +157,7 @@ async fn nobody_waits_in_line_for_longer_than_the_setting_says() {
         let house = narrow(&format!("queue_wait_ms = {wait_ms}\n[upstream]\nwait_for_key_ms = 60000\n")).await;
         let ann = house.client(json!({"name": "ann"})).await;
         let _first = house.occupy(&ann).await;
-        let begun = house.clock.tick();
+        let begun = Tick::now();
         let answer = house.ask(&ask(&ann.key)).await;
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("all_keys_busy")));
         assert_eq!(answer.header("retry-after"), Some("1"));

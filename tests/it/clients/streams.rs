@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use potluck::clock::Tick;
 use serde_json::json;
 
 use super::*;
-use crate::support::{Wire, chat_stream};
+use crate::support::{Reading, Wire, chat_stream};
 
 /// Goes on for as long as it is listened to.
 const ENDLESS: &str = "sim/play?gap_ms=20&output_tokens=5000&stops_on_cancel=true";
@@ -28,7 +29,7 @@ async fn a_revoked_clients_streams_end_within_a_second_and_are_settled() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(Ask::get("/clients/c1").send(house.admin).await.json()["inFlight"], 3);
 
-    let revoked = house.clock.tick();
+    let revoked = Tick::now();
     house.revoke(&ann).await;
     for reading in [by_key, by_token] {
         assert!(!reading.rest().await.whole, "it looks broken");
@@ -61,11 +62,41 @@ async fn a_request_that_waits_for_its_answer_ends_as_well() {
     while house.went_up().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let revoked = house.clock.tick();
+    let revoked = Tick::now();
     house.revoke(&ann).await;
     assert_eq!(asked.await.expect("no panic"), 0, "closed without an answer");
     assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
     house.assert_books_balance().await;
+}
+
+/// A connection listens from its first request on: what was entered then counts for a later one, of the same client only.
+#[tokio::test]
+async fn a_later_request_of_a_connection_ends_as_well_and_nobody_elses_does() {
+    let house = House::new(1, PATIENT).await;
+    let (ann, bob) = (house.client(json!({"name": "ann"})).await, house.client(json!({"name": "bob"})).await);
+    let (mut of_ann, mut of_bob) = (after(&house, &ann.key, &ann.key).await, after(&house, &ann.key, &bob.key).await);
+    let revoked = Tick::now();
+    house.revoke(&ann).await;
+    while of_ann.chunk().await.is_some_and(|chunk| chunk.is_ok()) {}
+    assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
+    for _ in 0..5 {
+        assert!(of_bob.chunk().await.is_some_and(|chunk| chunk.is_ok()), "others go on");
+    }
+    drop((of_ann, of_bob));
+    house.booked().await;
+    house.pass(Duration::from_secs(10));
+    house.assert_books_balance().await;
+}
+
+/// A stream with one key, on a connection that has served a request with another.
+async fn after(house: &House, first: &str, then: &str) -> Reading {
+    let whole = bearing(Ask::post(CHAT, chat("sim/play")), first).open(house.proxy).await;
+    let (answer, wire) = whole.rest_and_wire().await;
+    assert_eq!((answer.status, answer.whole), (200, true));
+    let mut stream = wire.ask(&bearing(Ask::post(CHAT, chat_stream(ENDLESS)), then)).await;
+    assert_eq!(stream.status, 200);
+    assert!(stream.chunk().await.is_some_and(|chunk| chunk.is_ok()));
+    stream
 }
 
 #[tokio::test]
@@ -111,7 +142,7 @@ async fn a_client_has_so_many_requests_at_a_time() {
     assert_eq!(house.ask(&bearing(Ask::get("/v1/models"), &ann.key)).await.status, 200, "lists are not counted");
     assert_eq!(house.ask(&ask(&bob.key)).await.status, 200);
     drop(first);
-    let started = house.clock.tick();
+    let started = Tick::now();
     while house.ask(&ask(&ann.key)).await.status != 200 {
         assert!(started.elapsed() < Duration::from_secs(5), "a place is free again");
         tokio::time::sleep(Duration::from_millis(20)).await;
