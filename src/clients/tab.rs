@@ -23,6 +23,8 @@ pub enum Shortage {
     TooDear {
         /// So much.
         leaves: Usd,
+        /// When windows turn that bring enough back; `None` when that alone does not.
+        until: Option<Timestamp>,
     },
     /// They leave enough, but for what is held for requests under way.
     Held,
@@ -129,7 +131,7 @@ impl Tab {
             // They began before there was a budget, and will be over some time.
             _ if self.purse.waits_for_unbounded() => Shortage::Held,
             left if left <= Usd::ZERO => Shortage::Spent { until: self.purse.turns_at(now) },
-            leaves if leaves < amount => Shortage::TooDear { leaves },
+            leaves if leaves < amount => Shortage::TooDear { leaves, until: self.purse.turns_for(amount, now) },
             _ => Shortage::Held,
         }
     }
@@ -235,22 +237,20 @@ mod tests {
             assert!(tab.hold(Some(usd(40)), NOW).is_ok());
         }
         assert_eq!(tab.hold(Some(usd(40)), NOW), Err(Shortage::Held), "80 are held of 100");
-        assert_eq!(tab.hold(Some(usd(101)), NOW), Err(Shortage::TooDear { leaves: usd(100) }));
+        let too_dear = |leaves, until| Err(Shortage::TooDear { leaves: usd(leaves), until });
+        let turn = NOW.next_midnight();
+        assert_eq!(tab.hold(Some(usd(101)), NOW), too_dear(100, None), "more than a day has");
         assert_eq!(tab.hold(None, NOW), Err(Shortage::Unbounded));
         ends(&mut tab, 40, Ended::Cost(usd(10)));
         ends(&mut tab, 40, Ended::Suspended);
-        assert_eq!(
-            tab.hold(Some(usd(51)), NOW),
-            Err(Shortage::TooDear { leaves: usd(50) }),
-            "10 spent, 40 in suspense"
-        );
+        assert_eq!(tab.hold(Some(usd(51)), NOW), too_dear(50, Some(turn)), "10 spent, 40 in suspense");
+        assert_eq!(tab.hold(Some(usd(61)), NOW), too_dear(50, None), "also tomorrow 40 are in suspense");
         assert!(tab.hold(Some(usd(50)), NOW).is_ok());
         ends(&mut tab, 50, Ended::Cost(usd(50)));
-        let turn = NOW.next_midnight();
         assert_eq!(tab.hold(Some(usd(1)), NOW), Err(Shortage::Spent { until: Some(turn) }));
         assert!(tab.hold(Some(Usd::ZERO), NOW).is_ok(), "what is free is free");
         tab.found(Some(usd(40)), usd(5), NOW.day());
-        assert_eq!(tab.hold(Some(usd(36)), NOW), Err(Shortage::TooDear { leaves: usd(35) }));
+        assert_eq!(tab.hold(Some(usd(36)), NOW), too_dear(35, Some(turn)));
         assert!(tab.hold(Some(usd(100)), turn).is_ok(), "a new day");
     }
 

@@ -187,6 +187,16 @@ impl Purse {
         used_up.map(|(window, _)| window.turns_at(now)).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
+    /// When so much can be held again by itself: the last turn of the windows that leave less now. `None` when turns do not
+    /// bring it back: it is more than a cap, or stands against what is not settled, which counts against every window.
+    pub fn turns_for(&self, amount: Usd, now: Timestamp) -> Option<Timestamp> {
+        let out = self.figures.suspense.saturating_add(self.figures.others);
+        let left = |cap: Usd, settled: Usd| less(less(cap, settled), out);
+        let short = self.caps.iter().filter(|(window, cap)| left(*cap, self.settled(*window, now)) < amount);
+        let turns = short.map(|(window, cap)| window.turns_at(now).filter(|_| left(cap, Usd::ZERO) >= amount));
+        turns.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
     /// Hold `amount`, when there is room for it.
     pub fn hold(&mut self, amount: Usd, ceiling: Option<Usd>, now: Timestamp) -> Option<Hold> {
         let today = now.day();

@@ -51,7 +51,7 @@ impl Inference<'_> {
                     self.quote = Some(self.quote_now(session));
                     self.know_prices().await;
                 }
-                Denied::Short { of: Shortage::TooDear { leaves }, .. } if self.clamp_to(leaves) => {
+                Denied::Short { of: Shortage::TooDear { leaves, .. }, .. } if self.clamp_to(leaves) => {
                     self.quote = self.quoted(session);
                 }
                 denied => {
@@ -90,7 +90,7 @@ impl Inference<'_> {
             (Denied::Short { of: Shortage::Unbounded, .. }, Some(quote)) if let Some(why) = quote.unbounded() => {
                 Refusal::ClientUnbounded(why)
             }
-            (Denied::Short { of: of @ Shortage::TooDear { leaves }, user }, Some(quote)) => {
+            (Denied::Short { of: of @ Shortage::TooDear { leaves, .. }, user }, Some(quote)) => {
                 let affordable = quote.affordable(&self.proxy.pot, leaves);
                 Refusal::ClientShort { of, user, affordable, now: self.proxy.pot.clock().now() }
             }

@@ -142,7 +142,7 @@ async fn budgets_are_spent_over_restarts_and_turn_at_midnight() {
     let table = table.restart();
     assert_eq!(table.spent().await, usd(650));
     let dear = table.seat().await.charge(Some(usd(351)), 0).await;
-    assert_eq!(short(dear), Some((Shortage::TooDear { leaves: usd(350) }, false)));
+    assert_eq!(short(dear), Some((Shortage::TooDear { leaves: usd(350), until: Some(NOON.next_midnight()) }, false)));
     // The last moment of the day, and the first one of the next.
     let midnight = NOON.next_midnight();
     table.clock().set(Timestamp::from_millis(midnight.as_millis() - 1));
@@ -168,7 +168,7 @@ async fn what_is_in_suspense_counts_at_its_worst_until_it_is_found() {
     table.ends(&seat, 1, Cost::Unknown);
     drop(seat);
     let dear = short(table.seat().await.charge(Some(usd(101)), 0).await);
-    assert_eq!(dear, Some((Shortage::TooDear { leaves: usd(100) }, false)));
+    assert_eq!(dear, Some((Shortage::TooDear { leaves: usd(100), until: None }, false)));
     pot.store().flush().await.expect("durable");
     let entry =
         pot.store().suspense_of(RequestId(uuid::Uuid::from_u128(1)), 1).await.expect("readable").expect("there");
@@ -189,7 +189,10 @@ async fn what_is_in_suspense_counts_at_its_worst_until_it_is_found() {
 async fn users_have_budgets_of_their_own_within_their_clients() {
     let table = Table::new(budget(Window::Total, 150), budget(Window::Total, 100)).await;
     let (one, two) = (table.seat_of("u1").await.expect("room"), table.seat_of("u2").await.expect("room"));
-    assert_eq!(short(one.charge(Some(usd(101)), 0).await), Some((Shortage::TooDear { leaves: usd(100) }, true)));
+    assert_eq!(
+        short(one.charge(Some(usd(101)), 0).await),
+        Some((Shortage::TooDear { leaves: usd(100), until: None }, true))
+    );
     assert_eq!(short(one.charge(Some(usd(100)), 0).await), None);
     assert_eq!(short(two.charge(Some(usd(51)), 0).await), Some((Shortage::Held, false)), "the client's is held");
     assert_eq!(short(two.charge(Some(usd(50)), 0).await), None, "and the user's is free again");
@@ -292,7 +295,7 @@ async fn tabs_of_users_who_are_gone_are_let_go_of_and_come_back_as_they_were() {
     assert_eq!(short(stays.charge(Some(usd(100)), 0).await), None, "who sits there is still known");
     let again = table.seat_of("u1").await.expect("room");
     let dear = short(again.charge(Some(usd(41)), 0).await);
-    assert_eq!(dear, Some((Shortage::TooDear { leaves: usd(40) }, true)));
+    assert_eq!(dear, Some((Shortage::TooDear { leaves: usd(40), until: None }, true)));
     assert_eq!(short(again.charge(Some(usd(40)), 0).await), None, "its lease was given back");
 }
 

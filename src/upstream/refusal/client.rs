@@ -34,17 +34,7 @@ pub(super) fn message(of: Shortage, user: bool, affordable: Option<u64>) -> Stri
         Shortage::Spent { until: None } => {
             format!("the budget of {whose} is spent, or taken up by requests whose cost is still being looked up")
         }
-        // In OpenRouter's own words, which clients know how to read.
-        Shortage::TooDear { .. } => match affordable {
-            Some(tokens) if tokens > 0 => format!(
-                "This request requires more credits, or fewer max_tokens. With the budget of {whose} you can only afford \
-                 {tokens}."
-            ),
-            _ => format!(
-                "This request requires more credits than the budget of {whose} leaves, whatever max_tokens is: send less, \
-                 or choose a cheaper model."
-            ),
-        },
+        Shortage::TooDear { until, .. } => too_dear(whose, affordable, until),
         Shortage::Held => {
             format!("what the budget of {whose} leaves is held for its requests under way: try again in a moment")
         }
@@ -52,10 +42,25 @@ pub(super) fn message(of: Shortage, user: bool, affordable: Option<u64>) -> Stri
     }
 }
 
-/// When a budget starts anew by itself.
+/// In OpenRouter's own words, which clients know how to read.
+fn too_dear(whose: &str, affordable: Option<u64>, until: Option<Timestamp>) -> String {
+    let what = match affordable {
+        Some(tokens) if tokens > 0 => format!(
+            "This request requires more credits, or fewer max_tokens. With the budget of {whose} you can only afford \
+             {tokens}."
+        ),
+        _ => format!(
+            "This request requires more credits than the budget of {whose} leaves, whatever max_tokens is: send less, or \
+             choose a cheaper model."
+        ),
+    };
+    until.map_or_else(|| what.clone(), |at| format!("{what} There is enough for it again at {at}."))
+}
+
+/// When a budget has enough again by itself.
 pub(super) const fn reset(of: Shortage) -> Option<Timestamp> {
     match of {
-        Shortage::Spent { until } => until,
+        Shortage::Spent { until } | Shortage::TooDear { until, .. } => until,
         _ => None,
     }
 }
@@ -65,7 +70,7 @@ pub(super) fn retry_after_s(of: Shortage, now: Timestamp) -> Option<u64> {
     match of {
         Shortage::Busy | Shortage::Held => Some(BUSY_RETRY_S),
         Shortage::Requests(dry) | Shortage::Tokens(dry) => seconds(dry.until),
-        Shortage::Spent { until } => until.and_then(seconds),
-        Shortage::TooDear { .. } | Shortage::Unbounded => None,
+        Shortage::Spent { until } | Shortage::TooDear { until, .. } => until.and_then(seconds),
+        Shortage::Unbounded => None,
     }
 }

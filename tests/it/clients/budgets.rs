@@ -86,6 +86,9 @@ async fn a_spent_budget_is_told_with_its_turn_in_each_dialect() {
     let error = &refused.json()["error"];
     assert_eq!((refused.status, &error["code"]), (402, &402.into()), "{error}");
     assert_eq!(error["metadata"]["reason"], "client_budget_too_small", "{error}");
+    let reset = error["metadata"]["reset_at"].as_str().unwrap_or_default();
+    assert!(reset.ends_with("T00:00:00Z") && refused.header("retry-after") == Some("43200"), "midnight: {error}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains(reset)), "{error}");
     let affordable = error["metadata"]["affordable_tokens"].as_u64().expect("a number");
     assert!((1..1_000).contains(&affordable), "{error}");
     let last = bearing(Ask::post(CHAT, greedy(affordable)), &ann.key).send(house.proxy).await;
