@@ -298,7 +298,8 @@ impl Potluck {
             server.add_service(drain);
         }
         let (proxy, admin) = (self.config.proxy.listen, self.config.admin.listen);
-        tracing::info!(%proxy, %admin, keys = self.pot.total_keys(), "potluck serves");
+        let clients = self.config.clients.mode.name();
+        tracing::info!(%proxy, %admin, clients, keys = self.pot.total_keys(), "potluck serves");
         server.run(RunArgs { shutdown_signal: Box::new(Signals::new(Arc::clone(&self.pot), heard)) });
         close(&self.pot)
     }

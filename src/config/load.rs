@@ -76,8 +76,35 @@ impl Config {
         let text = file.map(|path| read_text(path).map_err(|why| vec![unreadable(path, &why)])).transpose()?;
         // What is not Unicode is kept visibly wrong, so that the setting's own check refuses it.
         let env = |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
-        Self::from_parts(text.as_deref(), &env, flags)
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let misspelled: Vec<Fault> = names.filter_map(|name| misspelled(&name)).collect();
+        match Self::from_parts(text.as_deref(), &env, flags) {
+            Ok(config) if misspelled.is_empty() => Ok(config),
+            Ok(_) => Err(misspelled),
+            Err(faults) => Err(faults.into_iter().chain(misspelled).collect()),
+        }
     }
+}
+
+/// What the names of all our variables but that of the keys begin with.
+const PREFIX: &str = "POTLUCK_";
+/// Letters for each of which one may be wrong, left out or too many.
+const LETTERS_PER_SLIP: usize = 3;
+const SLIPS_MAX: usize = 2;
+
+/// A variable whose name is nearly that of a setting: whoever wrote it believes that something is set, such as who is let in.
+/// Others are nobody's fault: Kubernetes sets `POTLUCK_SERVICE_HOST` and the like where a service has our name.
+fn misspelled(name: &str) -> Option<Fault> {
+    let ours = || settings::rows().filter_map(|row| row.env);
+    let word = name.strip_prefix(PREFIX).filter(|_| ours().all(|known| known != name))?;
+    let slips = (word.len() / LETTERS_PER_SLIP).min(SLIPS_MAX);
+    let distance = |known: &str| Some(strsim::damerau_levenshtein(word, known.strip_prefix(PREFIX)?));
+    let (distance, meant) = ours().filter_map(|known| Some((distance(known)?, known))).min()?;
+    (distance <= slips).then(|| Fault {
+        path: name.into(),
+        source: None,
+        message: format!("no setting has this variable: is {meant} meant?"),
+    })
 }
 
 fn read_token_file(raw: &mut Raw, faults: &mut Vec<Fault>) {
@@ -115,4 +142,28 @@ fn read_text(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB"));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_a_slip_away_from_a_setting_is_a_fault() {
+        let check = |name: &str, meant: Option<&str>| {
+            let message = misspelled(name).map(|fault| fault.message);
+            let expected = meant.map(|meant| format!("no setting has this variable: is {meant} meant?"));
+            assert_eq!(message, expected, "{name}");
+        };
+        check("POTLUCK_CLIENT", Some("POTLUCK_CLIENTS"));
+        check("POTLUCK_CLEINTS", Some("POTLUCK_CLIENTS"));
+        check("POTLUCK_ADMIN_TOKENS", Some("POTLUCK_ADMIN_TOKEN"));
+        check("POTLUCK_LOGS", Some("POTLUCK_LOG"));
+        for name in ["POTLUCK_CLIENTS", "POTLUCK_LOG", "POTLUCK_LOG_FORMAT", "OPENROUTER_KEYS", "CLIENT", "POTLUCK_"] {
+            check(name, None);
+        }
+        for name in ["POTLUCK_SERVICE_HOST", "POTLUCK_SERVICE_PORT", "POTLUCK_PORT", "POTLUCK_PORT_8767_TCP_ADDR"] {
+            check(name, None);
+        }
+    }
 }

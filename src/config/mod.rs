@@ -71,6 +71,16 @@ pub enum ClientsMode {
     Required,
 }
 
+impl ClientsMode {
+    /// As it is written in a setting.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Required => "required",
+        }
+    }
+}
+
 /// What the head of an answer tells of its request (`proxy.response_headers`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseHeader {
