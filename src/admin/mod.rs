@@ -37,8 +37,8 @@ pub use answers::{
     EntryTokens, ErrorAnswer, ErrorDetail, HealthCounts, HealthSetAnswer, KeyAnswer, KeyCaps, KeyGate, KeyHealth,
     KeyLimits, KeysAnswer, LedgerAnswer, LedgerEntry, LedgerSums, LiveAnswer, OpenAnswer, OpenEntry, PoolStats,
     PoolStatus, ReadyAnswer, ReceiptAnswer, ReceiptCheck, ReceiptKey, ReceiptModel, ReceiptSuspense, RotatedAnswer,
-    SettledAnswer, ShownKey, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums, UserAnswer,
-    UsersAnswer, Why, WithdrawnAnswer,
+    SettledAnswer, ShownKey, SpentBy, StatusAnswer, SummaryAnswer, SummaryEntry, SuspenseStatus, TokenSums,
+    UserAllowance, UserAnswer, UsersAnswer, Why, WithdrawnAnswer,
 };
 pub use app::AdminApp;
 

@@ -175,7 +175,10 @@ impl Refused {
             }
             Self::KeyNotFound => "no such key in the pool".to_owned(),
             Self::KeyNeverThere => "no such key is in the pool, and none was ever used".to_owned(),
-            Self::ClientNotFound => "no such client, or its key is revoked".to_owned(),
+            Self::ClientNotFound => {
+                "no such client, or its key is revoked: `potluck clients list` and GET /clients have those there are"
+                    .to_owned()
+            }
             Self::TooManyClients => "there are as many clients as there can be: revoke some".to_owned(),
             Self::TooManySigningKeys => {
                 "too many older signing keys have tokens that are not over: wait, or end them with endTokens".to_owned()

@@ -100,8 +100,11 @@ fn check(receipt: &ReceiptAnswer) -> String {
     let Some(check) = &receipt.check else {
         return "\nThe books were not compared with OpenRouter's own figure for this key yet.\n".to_owned();
     };
-    let mut text =
-        format!("\nOpenRouter says that the key was charged {} in all (asked at {}):\n", check.usage, check.at);
+    let mut text = format!(
+        "\nAt {}, when it was asked last, OpenRouter said that the key was charged {} in all; what came since is compared \
+         next time:\n",
+        check.at, check.usage
+    );
     let mut part = |what: &str, amount: &str| text.push_str(&format!("  {amount:<20} {what}\n"));
     part("through this pool, as booked", &check.booked);
     part("before it came here", &check.before);

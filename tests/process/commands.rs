@@ -67,7 +67,10 @@ async fn clients_are_managed_from_a_terminal() {
     let output = output(place.command(&["clients", "revoke", "c1"])).await;
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(said, "potluck: no such client, or its key is revoked\n");
+    assert_eq!(
+        said,
+        "potluck: no such client, or its key is revoked: `potluck clients list` and GET /clients have those there are\n"
+    );
     assert!(!running.log().contains(&key[4..20]));
     running.stop().await;
 }
