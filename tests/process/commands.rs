@@ -52,7 +52,12 @@ async fn clients_are_managed_from_a_terminal() {
         assert_eq!(place.ask(&ask(key)).await.status, 200);
     }
     let text = prints(place.command(&["clients", "list"])).await;
-    for part in ["ann", "bob", "openai/*", "active", &key[72..]] {
+    for part in ["ann", "bob", "active"] {
+        assert!(text.contains(part), "{part:?}: {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "it fits a terminal: {text}");
+    let text = prints(place.command(&["clients", "show", "c1"])).await;
+    for part in ["c1 (ann)", "openai/*", "active", &key[72..]] {
         assert!(text.contains(part), "{part:?}: {text}");
     }
     assert!(!text.contains(&key[..70]));

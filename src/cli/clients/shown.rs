@@ -6,7 +6,7 @@ use crate::money::Window;
 
 /// Clients, one a line: what an operator looks for among many.
 pub(super) fn all(clients: &[ClientAnswer]) -> String {
-    let columns = ["id", "name", "status", "left of its budgets", "spent in all", "requests", "refused", "now"];
+    let columns = ["id", "name", "status", "left of budgets", "spent", "requests", "refused", "now"];
     let row = |client: &ClientAnswer| {
         [
             client.id.clone(),
@@ -147,9 +147,7 @@ mod tests {
     #[test]
     fn clients_are_shown_without_what_a_terminal_would_obey() {
         let text = all(&[ann()]);
-        for part in
-            ["c1", "ann\u{fffd}[0m", "active", "left of its budgets", "$1.2000 of $5.0000 a day", "$4.5000", "17"]
-        {
+        for part in ["c1", "ann\u{fffd}[0m", "active", "left of budgets", "$1.2000 of $5.0000 a day", "$4.5000", "17"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(all(&[]).contains("potluck clients add"));
