@@ -166,6 +166,8 @@ async fn a_generation_the_upstream_does_not_know_yet_is_not_found() {
     house.sim.script(Script::next(Play { generation_ms: Some(60_000), ..Play::default() }));
     let answer = house.ask(&Ask::post(CHAT, chat(MODEL))).await;
     let look_up = Ask::get(&format!("/v1/generation?id={}", answer.header("x-generation-id").unwrap()));
+    // Until then it is not known here, either.
+    house.booked().await;
     assert_eq!(house.ask(&look_up).await.status, 404);
     house.pass(Duration::from_secs(61));
     assert_eq!(house.ask(&look_up).await.status, 200);
